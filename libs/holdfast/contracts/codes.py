@@ -1,0 +1,226 @@
+"""The closed catalogues of words: sides, states, reasons. Whatever a message says in one word stands here."""
+
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class PositionSide(StrEnum):
+    """Of a position."""
+
+    LONG = "long"
+    SHORT = "short"
+
+
+class Leg(StrEnum):
+    """Which of a symbol's books: one netted book, or one per side where hedging is on."""
+
+    NET = "net"
+    LONG = "long"
+    SHORT = "short"
+
+
+class Kind(StrEnum):
+    """Of an instrument: spot, or a contract that settles in quote (linear) or in base (inverse)."""
+
+    SPOT = "spot"
+    LINEAR = "linear"
+    INVERSE = "inverse"
+
+
+class Action(StrEnum):
+    OPEN = "open"
+    CLOSE = "close"
+    CANCEL = "cancel"
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class TimeInForce(StrEnum):
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class Role(StrEnum):
+    """What an order is for. A protective stop resting at the venue is counted apart from working exits (INV-5)."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    PROTECT = "protect"
+
+
+class OrderState(StrEnum):
+    RESERVED = "reserved"
+    OPEN = "open"
+    PARTIAL = "partial"
+    FILLED = "filled"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+    ABANDONED = "abandoned"
+
+
+TERMINAL_STATES = frozenset(
+    {OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED, OrderState.ABANDONED}
+)
+
+
+class StatusKind(StrEnum):
+    """What the executor learned about an order at the venue."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+    ABSENT = "absent"  # proven never to have reached the venue
+
+
+class ResultStatus(StrEnum):
+    """How an intent stands. Everything but ACCEPTED and UNKNOWN is an end, and an intent has one."""
+
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    PARTLY_FILLED = "partly_filled"
+    BLOCKED = "blocked"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    CANCELED = "canceled"
+    DUPLICATE = "duplicate"
+
+
+class FillKind(StrEnum):
+    TRADE = "trade"
+    FUNDING = "funding"
+    LIQUIDATION = "liquidation"
+    ADJUSTMENT = "adjustment"
+    ADOPTION = "adoption"  # a position that existed before Holdfast did, recorded by a person
+
+
+class ExitReason(StrEnum):
+    """Why a position is (being) closed. Order here is no priority: `domain.exits` holds that."""
+
+    LIQUIDATION_GUARD = "liquidation_guard"
+    STOP_LOSS = "stop_loss"
+    EMERGENCY_LOSS = "emergency_loss"
+    TAKE_PROFIT = "take_profit"
+    EXTRAORDINARY_PROFIT = "extraordinary_profit"
+    TTL = "ttl"
+    REVERSAL = "reversal"
+    ROI = "roi"
+    SIGNAL = "signal"
+    STAGNATION = "stagnation"
+    CLOSE = "close"
+    FLATTEN = "flatten"
+    EXIT_ON_VENUE = "exit_on_venue"
+    LIQUIDATION = "liquidation"
+    FLIPPED = "flipped"
+    FORCE_EXIT = "force_exit"
+
+
+class TradingState(StrEnum):
+    ACTIVE = "active"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+class Scope(StrEnum):
+    ALL = "all"
+    ACCOUNT = "account"
+    BOOK = "book"
+
+
+class UpdateKind(StrEnum):
+    """What one `ledger.updated` entry tells. It stands beside the body, so that followers decode only what they use."""
+
+    RESERVED = "reserved"
+    BLOCKED = "blocked"
+    STATUS = "status"
+    FILLED = "filled"
+    ADJUSTED = "adjusted"
+    CONTROL = "control"
+    CANCELING = "canceling"
+    ADOPTED = "adopted"
+    QUARANTINED = "quarantined"
+    DISPUTED = "disputed"
+    MAINTENANCE = "maintenance"
+
+
+class Code(StrEnum):
+    """Why an intent was refused, or an order's end was not a fill. The value is stable; docs/streams.md explains each."""
+
+    OPPOSED = "opposed"
+    """INV-1: the book holds, or has in flight, the other side."""
+    POSITIONS_UNREADABLE = "positions_unreadable"
+    """INV-7: what is held could not be read, so nothing may be opened."""
+    BOOK_UNKNOWN = "book_unknown"
+    """INV-7: an order of this book has no clear answer yet."""
+    BOOK_DISPUTED = "book_disputed"
+    """A fill or status of this book could not be applied; a person must look."""
+    EXIT_IN_PROGRESS = "exit_in_progress"
+    """A full exit of this book has not ended; no entry until it has."""
+    NOTHING_TO_CLOSE = "nothing_to_close"
+    """INV-5: a reduce-only intent on a flat book."""
+    WRONG_SIDE = "wrong_side"
+    """INV-5: a reduce-only intent that would enlarge the position."""
+    EXIT_IN_FLIGHT = "exit_in_flight"
+    """INV-5: an exit as hard or harder already holds the whole quantity."""
+    POSITION_GONE = "position_gone"
+    """The exit names a position that is not the open one."""
+    SPOT_SHORT = "spot_short"
+    """On spot a sell needs something to sell."""
+    HALTED = "halted"
+    REDUCE_ONLY_STATE = "reduce_only_state"
+    MAX_POSITIONS = "max_positions"
+    MAX_SYMBOL_NOTIONAL = "max_symbol_notional"
+    MAX_ACCOUNT_NOTIONAL = "max_account_notional"
+    MAX_TOTAL_NOTIONAL = "max_total_notional"
+    ORDER_RATE = "order_rate"
+    STALE_EXECUTOR = "stale_executor"
+    """INV-9: the reservation came from an executor that has been replaced."""
+    RECORD_MISMATCH = "record_mismatch"
+    """The venue's record and the ledger do not belong together."""
+    VENUE_UNREADABLE = "venue_unreadable"
+    NO_PRICE = "no_price"
+    """No fresh price for the symbol, and the order needs one."""
+    BUS_FULL = "bus_full"
+    INSTRUMENT_MISMATCH = "instrument_mismatch"
+    """The name means another kind of instrument than the book holds."""
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    EXPIRED = "expired"
+    FROM_THE_FUTURE = "from_the_future"
+    BELOW_MINIMUM = "below_minimum"
+    BAD_EXITS = "bad_exits"
+    """Take-profit or stop-loss on the wrong side of the price."""
+    INTENT_ID_REUSED = "intent_id_reused"
+    """INV-4: the same intent id with other content."""
+    NO_SUCH_ORDER = "no_such_order"
+    NOT_SENT = "not_sent"
+    """The order was reserved but its send_by passed before it could be sent."""
+    VENUE_REJECTED = "venue_rejected"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    POST_ONLY_WOULD_TAKE = "post_only_would_take"
+    UNFILLED = "unfilled"
+    """The order's time in force ended before it was filled."""
+    DISPLACED = "displaced"
+    """A harder exit took its place."""
+    STOPPED_BY_EXIT = "stopped_by_exit"
+    """A full exit, flatten or halt canceled the entry."""
+    ON_REQUEST = "on_request"
+    """Canceled because a cancel intent asked for it."""

@@ -1,0 +1,261 @@
+"""The ledger's rows, as followers see them: in `ledger.updated`, in snapshots, in `--json` listings.
+
+A row says how a thing *is*, whole, never how it changed; so applying the same row twice is harmless.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from holdfast.contracts.base import Frozen, Identifier, Millis, Name, SymbolText, Text
+from holdfast.contracts.codes import (
+    TERMINAL_STATES,
+    Code,
+    ExitReason,
+    Kind,
+    Leg,
+    OrderState,
+    OrderType,
+    PositionSide,
+    ResultStatus,
+    Role,
+    Scope,
+    Side,
+    TimeInForce,
+    TradingState,
+)
+from holdfast.contracts.money import ZERO, Amount, Fees, NotNegative, Positive
+
+ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
+"""A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
+
+
+def book_id(account: str, exchange: str, symbol: str, leg: Leg = Leg.NET) -> str:
+    """`main/paper/BTC/USDT`, and `main/paper/BTC/USDT#long` for one leg of a hedged book."""
+    name = f"{account}/{exchange}/{symbol}"
+    return name if leg is Leg.NET else f"{name}#{leg.value}"
+
+
+class BookRow(Frozen):
+    """One (account, exchange, symbol, leg): holds the one side that its position and live entries share (INV-1)."""
+
+    book_id: Identifier
+    account: Name
+    exchange: Name
+    symbol: SymbolText
+    leg: Leg = Leg.NET
+    side: PositionSide | None = None
+    """None: neither a position nor a live entry."""
+    exiting: ExitReason | None = None
+    """Set while a full exit has not ended: no entry is reserved, and what still fills is closed for this reason."""
+    disputed: Text | None = None
+    """Why no entry is allowed until a person has looked; the light is red."""
+    refused_exit: Text | None = None
+    """The last hard exit that was refused and what stood in its way; the light is red until one passes."""
+
+
+class PositionRow(Frozen):
+    """An open position with its exits; `quantity` 0 is the last word on a closed one."""
+
+    position_id: Identifier
+    book_id: Identifier
+    account: Name
+    exchange: Name
+    symbol: SymbolText
+    leg: Leg = Leg.NET
+    side: PositionSide
+    kind: Kind = Kind.SPOT
+    contract_size: Positive
+    settle: Name
+    """The currency that realised profit is counted in."""
+    quantity: NotNegative
+    cost: NotNegative
+    """Exact: the sum of quantity x price (inverse: quantity / price) of what is still held."""
+    entry_price: Positive
+    """Derived from cost and quantity; harmonic for inverse contracts."""
+    take_profit: Positive | None
+    """A price; None only where take-profit is switched off in favour of a trail or a maximum hold."""
+    stop_loss: Positive
+    take_profit_spec: ExitLevel
+    stop_loss_spec: ExitLevel
+    """What was asked for: a percent follows the average, a price stays."""
+    expires_at: Millis | None = None
+    """Market time at which the position is closed for its age (TTL)."""
+    opened_at: Millis
+    """Market time of the first fill."""
+    changed_at: Millis
+    """Market time of the last fill."""
+    recorded_at: Millis
+    """Wall time at which the ledger recorded the first fill."""
+    realized_pnl: Amount = ZERO
+    """In `settle`, net of fees paid in it, since the first fill."""
+    fees: Fees = Field(default_factory=dict)
+    """Paid in other currencies, by currency."""
+    bought: NotNegative = ZERO
+    sold: NotNegative = ZERO
+    """Quantities that entered and left so far, whatever the side."""
+    entry_value: NotNegative = ZERO
+    exit_value: NotNegative = ZERO
+    """Sums of quantity x price (inverse: quantity / price) of what entered and left; averages derive from them."""
+    version: Annotated[int, Field(ge=1)] = 1
+    seeded: list[Text] = Field(default_factory=list)
+    """Which exits came from policy, and why: `stop_loss: missing`."""
+    closing: ExitReason | None = None
+    """It must be closed at once for this reason (it filled while the book was being closed)."""
+    exit_attempts: Annotated[int, Field(ge=0)] = 0
+    """Exit orders that the ledger has recorded for it."""
+    trigger_price: Positive | None = None
+    trigger_at: Millis | None = None
+    """Price and market time that fired the last recorded exit."""
+    exit_reason: ExitReason | None = None
+    """Reason of the last recorded exit order."""
+    strategy: Name | None = None
+    correlation_id: Identifier | None = None
+    intent_id: Identifier | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.quantity > 0
+
+
+class OrderRow(Frozen):
+    """One order: reserved by the ledger before it is sent (INV-3)."""
+
+    order_id: Identifier
+    """The client order id: a hash of (account, intent id, leg). A look-up key; venues do not make it idempotent."""
+    intent_id: Identifier
+    book_id: Identifier
+    account: Name
+    exchange: Name
+    symbol: SymbolText
+    leg: Leg = Leg.NET
+    kind: Kind = Kind.SPOT
+    contract_size: Positive
+    settle: Name
+    role: Role
+    side: Side
+    type: OrderType = OrderType.MARKET
+    price: Positive | None = None
+    quantity: Positive
+    filled: NotNegative = ZERO
+    filled_value: NotNegative = ZERO
+    """Sum of quantity x price of its fills, for the average price."""
+    state: OrderState = OrderState.RESERVED
+    reduce_only: bool = False
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    good_till: Millis | None = None
+    notional: NotNegative = ZERO
+    """At the reference price of the reservation, in the quote currency: what limits count."""
+    take_profit_spec: ExitLevel | None = None
+    stop_loss_spec: ExitLevel | None = None
+    ttl_s: NotNegative | None = None
+    position_id: Identifier | None = None
+    reason: ExitReason | None = None
+    attempt: Annotated[int, Field(ge=0)] = 0
+    trigger_price: Positive | None = None
+    trigger_at: Millis | None = None
+    displaced: bool = False
+    """A harder exit took it out of INV-5's sum."""
+    code: Code | None = None
+    """Why it ended, or is ending, other than by being filled."""
+    evidence: Text | None = None
+    venue_order_id: Identifier | None = None
+    claimed: NotNegative | None = None
+    """The filled quantity that a terminal status named while our fills sum to less: fills are still owed."""
+    incarnation: Identifier
+    epoch: Annotated[int, Field(ge=0)]
+    send_by: Millis
+    """Wall time after which the executor that asked for it may no longer send it."""
+    strategy: Name | None = None
+    correlation_id: Identifier | None = None
+    reserved_at: Millis
+    changed_at: Millis
+
+    @property
+    def is_live(self) -> bool:
+        return self.state not in TERMINAL_STATES
+
+    @property
+    def remaining(self) -> Amount:
+        """What may still fill."""
+        return max(ZERO, self.quantity - self.filled)
+
+
+class IntentRow(Frozen):
+    """How an intent stands: the recorded answer, repeated whenever it is asked for again."""
+
+    intent_id: Identifier
+    digest: Identifier
+    status: ResultStatus
+    code: Code | None = None
+    reason: Text | None = None
+    order_id: Identifier | None = None
+    filled_quantity: NotNegative = ZERO
+    average_price: Positive | None = None
+    account: Name | None = None
+    symbol: SymbolText | None = None
+    at: Millis
+    correlation_id: Identifier | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.status not in (ResultStatus.ACCEPTED, ResultStatus.UNKNOWN)
+
+
+class ControlRow(Frozen):
+    """The trading state of a scope, with who set it, when and why."""
+
+    scope: Scope
+    target: str = Field(default="", max_length=200)
+    """Empty for all; an account; or a book id."""
+    state: TradingState
+    by: Text
+    why: Text
+    at: Millis
+
+
+class TotalRow(Frozen):
+    """Sums over closed and open positions of one (account, exchange, symbol)."""
+
+    account: Name
+    exchange: Name
+    symbol: SymbolText
+    settle: Name
+    realized_pnl: Amount = ZERO
+    fees: Fees = Field(default_factory=dict)
+    trades: Annotated[int, Field(ge=0)] = 0
+    wins: Annotated[int, Field(ge=0)] = 0
+    fills: Annotated[int, Field(ge=0)] = 0
+    last_executed_at: Millis = 0
+    """Venue time of the latest fill: where the executor starts reading the venue's trades."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.account, self.exchange, self.symbol)
+
+
+class QuarantineRow(Frozen):
+    """Something at the venue that Holdfast did not open, or could not apply. Nothing is sent for it."""
+
+    quarantine_id: Identifier
+    account: Name
+    exchange: Name
+    symbol: SymbolText
+    side: PositionSide | None = None
+    quantity: NotNegative = ZERO
+    price: Positive | None = None
+    why: Text
+    resolved: bool = False
+    at: Millis
+
+
+class NavRow(Frozen):
+    """The account's money in its base currency; the high-water mark survives restarts."""
+
+    account: Name
+    currency: Name
+    cash: Amount
+    nav: Amount
+    high_water: Amount
+    at: Millis

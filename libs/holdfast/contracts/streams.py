@@ -1,0 +1,80 @@
+"""The one table of streams: name, message, who writes, who reads, how, and how much is kept.
+
+Groups, the docs page, contract tests, the ACL file and `holdfast tail` derive from `STREAMS`; no stream name stands
+anywhere else.
+
+Two kinds of reading. WORK is read by one group per consuming service, created at 0, and acknowledged after commit.
+A VIEW is read by every instance for itself with plain XREAD: no group, no acknowledgement, no pending list.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.contracts import messages as m
+from holdfast.contracts.base import Message
+
+
+class Reading(StrEnum):
+    WORK = "work"
+    VIEW = "view"
+
+
+LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER = "ledger", "executor", "exit_scanner", "state_publisher"
+MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE = "market_feed", "demo", "people", "anyone", "everyone"
+LEARNER, DASHBOARD, CLI = "learner", "dashboard", "cli"
+SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED)
+"""What `holdfast up` starts, in this order; the demonstration producer only when asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    name: str
+    message: type[Message]
+    what: str
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    reading: Reading
+    maxlen: int | None = None
+    """Most entries kept, about; None: trimmed only below what every group has finished with (WORK) or by the ledger."""
+    extra_fields: tuple[str, ...] = field(default=())
+    """Fields that stand beside `id` and `body` on the wire."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Consumer groups: one per consuming service, of the service's name."""
+        return self.consumers if self.reading is Reading.WORK else ()
+
+
+def _work(name: str, message: type[Message], what: str, producers: tuple[str, ...], consumers: tuple[str, ...]) -> Stream:
+    return Stream(name, message, what, producers, consumers, Reading.WORK)
+
+
+def _view(name: str, message: type[Message], what: str, producers: tuple[str, ...], consumers: tuple[str, ...], maxlen: int | None, extra_fields: tuple[str, ...] = ()) -> Stream:
+    return Stream(name, message, what, producers, consumers, Reading.VIEW, maxlen, extra_fields)
+
+
+ORDER_INTENT = _work("order.intent", m.OrderIntent, "a wish to open, close or cancel", (ANYONE,), (EXECUTOR,))
+ORDER_INTENT_EXIT = _work("order.intent.exit", m.OrderIntent, "the express lane: reduce-only wishes", (EXIT_SCANNER, CLI, DASHBOARD), (EXECUTOR,))
+ORDER_RESERVE = _work("order.reserve", m.OrderReserve, "the exact order the executor wants to send, or the code with which it refuses", (EXECUTOR,), (LEDGER,))
+ORDER_BLOCKED = _view("order.blocked_by_invariant", m.OrderBlocked, "a refused intent: code, reason, what is held, what is in the way", (LEDGER,), (STATE_PUBLISHER, ANYONE), 100_000)
+INTENT_RESULT = _view("intent.result", m.IntentResult, "the answer to an intent", (LEDGER,), (EXECUTOR, ANYONE), 100_000)
+ORDER_STATUS = _work("order.status", m.OrderStatus, "accepted, rejected, canceled, expired, unknown, absent; with evidence", (EXECUTOR,), (LEDGER,))
+FILL = _work("fill", m.Fill, "one execution (or funding, liquidation, adjustment, adoption) at the venue", (EXECUTOR, CLI), (LEDGER,))
+LEDGER_UPDATED = _view("ledger.updated", m.LedgerUpdated, "all rows that one message changed, as they now are, and why", (LEDGER,), (EVERYONE,), None, ("kind", "hash"))
+LEDGER_SNAPSHOT = _view("ledger.snapshot", m.LedgerSnapshot, "everything live as of a sequence, in parts with a checksum", (LEDGER,), (EVERYONE,), None)
+LEDGER_TRADE = _view("ledger.trade", m.Trade, "a closed position with its story", (LEDGER,), (LEARNER, STATE_PUBLISHER), 10_000)
+SNAPSHOT_REQUEST = _work("snapshot.request", m.SnapshotRequest, "please publish a snapshot", (EVERYONE,), (LEDGER,))
+EXIT_ADJUST = _work("exit.adjust", m.ExitAdjust, "new exits of a position; tighten-only unless a person insists", (EXIT_SCANNER, DASHBOARD, CLI), (LEDGER,))
+MARKET_TICK = _view("market.tick", m.Tick, "bid, ask, last", (MARKET_FEED,), (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DEMO), 20_000)
+PREDICTION = _view("prediction", m.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000)
+EXIT_THRESHOLDS = _view("exit.thresholds", m.ExitThresholds, "the exit policy's numbers, versioned", (LEARNER,), (LEDGER, EXIT_SCANNER), 1_000)
+CONTROL = _work("control", m.Control, "active, reduce-only, halted; by whom and why", (DASHBOARD, CLI), (LEDGER,))
+HEARTBEAT = _view("heartbeat", m.Heartbeat, "proof of life and of progress", (EVERYONE,), (STATE_PUBLISHER,), 10_000)
+DEAD_LETTER = _view("dead.letter", m.DeadLetter, "an entry that a service could not use, kept whole", (EVERYONE,), (PEOPLE,), 100_000)
+
+STREAMS: tuple[Stream, ...] = (
+    ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
+    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, MARKET_TICK, PREDICTION,
+    EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER,
+)  # fmt: skip
+BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
