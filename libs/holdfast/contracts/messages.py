@@ -8,7 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from holdfast.contracts.base import ContractViolation, Frozen, Identifier, Message, Millis, Name, SymbolText, Text
+from holdfast.contracts.base import (
+    ContractViolation,
+    Frozen,
+    Identifier,
+    Message,
+    Millis,
+    Name,
+    SymbolText,
+    Text,
+)
 from holdfast.contracts.codes import (
     Action,
     Code,
@@ -27,7 +36,18 @@ from holdfast.contracts.codes import (
     TradingState,
     UpdateKind,
 )
-from holdfast.contracts.money import ONE, ZERO, Amount, Fees, NotNegative, Positive, parse_amount
+from holdfast.contracts.money import (
+    ONE,
+    ZERO,
+    Amount,
+    Fees,
+    NotNegative,
+    NotNegativeSum,
+    Positive,
+    PositiveSum,
+    Sum,
+    parse_amount,
+)
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -216,7 +236,7 @@ class OrderBlocked(Message):
     attempted_side: Side | None = None
     attempted_quantity: Positive | None = None
     held_side: PositionSide | None = None
-    held_quantity: NotNegative = ZERO
+    held_quantity: NotNegativeSum = ZERO
     in_the_way: list[Identifier] = Field(default_factory=list, max_length=100)
     strategy: Name | None = None
 
@@ -229,7 +249,7 @@ class IntentResult(Message):
     code: Code | None = None
     reason: Text | None = None
     order_id: Identifier | None = None
-    filled_quantity: NotNegative = ZERO
+    filled_quantity: NotNegativeSum = ZERO
     average_price: Positive | None = None
     account: Name | None = None
     symbol: SymbolText | None = None
@@ -294,13 +314,13 @@ class Trade(Message):
     kind: Kind
     contract_size: Positive
     settle: Name
-    quantity: Positive
+    quantity: PositiveSum
     """All that was ever entered."""
     entry_price: Positive
     exit_price: Positive
     opened_at: Millis
     closed_at: Millis
-    realized_pnl: Amount
+    realized_pnl: Sum
     fees: Fees = Field(default_factory=dict)
     exit_reason: ExitReason
     trigger_price: Positive | None = None

@@ -24,7 +24,7 @@ from holdfast.contracts.codes import (
     TimeInForce,
     TradingState,
 )
-from holdfast.contracts.money import ZERO, Amount, Fees, NotNegative, Positive
+from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, Sum
 
 ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
 """A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
@@ -68,8 +68,8 @@ class PositionRow(Frozen):
     contract_size: Positive
     settle: Name
     """The currency that realised profit is counted in."""
-    quantity: NotNegative
-    cost: NotNegative
+    quantity: NotNegativeSum
+    cost: NotNegativeSum
     """Exact: the sum of quantity x price (inverse: quantity / price) of what is still held."""
     entry_price: Positive
     """Derived from cost and quantity; harmonic for inverse contracts."""
@@ -87,15 +87,15 @@ class PositionRow(Frozen):
     """Market time of the last fill."""
     recorded_at: Millis
     """Wall time at which the ledger recorded the first fill."""
-    realized_pnl: Amount = ZERO
+    realized_pnl: Sum = ZERO
     """In `settle`, net of fees paid in it, since the first fill."""
     fees: Fees = Field(default_factory=dict)
     """Paid in other currencies, by currency."""
-    bought: NotNegative = ZERO
-    sold: NotNegative = ZERO
+    bought: NotNegativeSum = ZERO
+    sold: NotNegativeSum = ZERO
     """Quantities that entered and left so far, whatever the side."""
-    entry_value: NotNegative = ZERO
-    exit_value: NotNegative = ZERO
+    entry_value: NotNegativeSum = ZERO
+    exit_value: NotNegativeSum = ZERO
     """Sums of quantity x price (inverse: quantity / price) of what entered and left; averages derive from them."""
     version: Annotated[int, Field(ge=1)] = 1
     seeded: list[Text] = Field(default_factory=list)
@@ -137,15 +137,15 @@ class OrderRow(Frozen):
     type: OrderType = OrderType.MARKET
     price: Positive | None = None
     quantity: Positive
-    filled: NotNegative = ZERO
-    filled_value: NotNegative = ZERO
+    filled: NotNegativeSum = ZERO
+    filled_value: NotNegativeSum = ZERO
     """Sum of quantity x price of its fills, for the average price."""
     state: OrderState = OrderState.RESERVED
     reduce_only: bool = False
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False
     good_till: Millis | None = None
-    notional: NotNegative = ZERO
+    notional: NotNegativeSum = ZERO
     """At the reference price of the reservation, in the quote currency: what limits count."""
     take_profit_spec: ExitLevel | None = None
     stop_loss_spec: ExitLevel | None = None
@@ -177,7 +177,7 @@ class OrderRow(Frozen):
         return self.state not in TERMINAL_STATES
 
     @property
-    def remaining(self) -> Amount:
+    def remaining(self) -> Sum:
         """What may still fill."""
         return max(ZERO, self.quantity - self.filled)
 
@@ -191,7 +191,7 @@ class IntentRow(Frozen):
     code: Code | None = None
     reason: Text | None = None
     order_id: Identifier | None = None
-    filled_quantity: NotNegative = ZERO
+    filled_quantity: NotNegativeSum = ZERO
     average_price: Positive | None = None
     account: Name | None = None
     symbol: SymbolText | None = None
@@ -222,7 +222,7 @@ class TotalRow(Frozen):
     exchange: Name
     symbol: SymbolText
     settle: Name
-    realized_pnl: Amount = ZERO
+    realized_pnl: Sum = ZERO
     fees: Fees = Field(default_factory=dict)
     trades: Annotated[int, Field(ge=0)] = 0
     wins: Annotated[int, Field(ge=0)] = 0
@@ -255,7 +255,7 @@ class NavRow(Frozen):
 
     account: Name
     currency: Name
-    cash: Amount
-    nav: Amount
-    high_water: Amount
+    cash: Sum
+    nav: Sum
+    high_water: Sum
     at: Millis
