@@ -6,6 +6,7 @@ linear, `BTC/USD:BTC` (or anything with `"inverse": true`) inverse. What a symbo
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,12 +19,14 @@ from holdfast.contracts.codes import ExitReason, Kind, Side
 from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import ONE, ZERO, add, canonical, parse_amount
 from holdfast.contracts.rows import PositionRow
+from holdfast.domain import instruments
 from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.position import Opening, add_fees, apply_fill, base_of, settlement
 
 REQUIRED = ("symbol", "side", "quantity", "price")
 OPTIONAL = ("fee", "fee_currency", "inverse", "contract_size")
 _SIDES = {"buy": Side.BUY, "long": Side.BUY, "sell": Side.SELL, "short": Side.SELL}
+_CURRENCY = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _POLICY = ExitPolicy(stop_loss_pct=Decimal(10), take_profit_pct=Decimal(20))
 
 
@@ -54,11 +57,8 @@ class _Account:
             **self.instrument._asdict(),
         )
         folded = apply_fill(self.position, fill, opening, _POLICY, exit_reason=ExitReason.CLOSE)
-        self.position = (
-            next((row for row in reversed(folded.rows) if row.is_open), None)
-            if folded.rows
-            else self.position
-        )
+        if folded.rows:
+            self.position = folded.rows[-1] if folded.rows[-1].is_open else None
         self.realized, self.fees = add(self.realized, folded.realized), add_fees(self.fees, folded.fees)
 
     def report(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def fold_lines(lines: Iterable[str]) -> Iterator[str]:
             continue
         try:
             document = _document(text)
-            symbol = _text(document, "symbol")
+            symbol = _symbol(document)
             instrument = _instrument(document, symbol, accounts.get(symbol))
             account = accounts.setdefault(symbol, _Account(instrument))
             account.take(_fill(document, symbol, number))
@@ -104,6 +104,12 @@ def instrument_of(symbol: str, *, inverse: bool = False, contract_size: Decimal 
     return Instrument(kind, contract_size, settle or settlement(kind, base, quote))
 
 
+def _symbol(document: Mapping[str, Any]) -> str:
+    """The symbol as written; one without a separator is read as `domain.instruments` reads it."""
+    symbol = _text(document, "symbol")
+    return symbol if "/" in symbol else instruments.canonical(symbol)
+
+
 def _instrument(document: Mapping[str, Any], symbol: str, known: _Account | None) -> Instrument:
     """What the line says of its symbol; what it leaves out is as on the symbol's first line."""
     inverse, size = document.get("inverse"), document.get("contract_size")
@@ -113,10 +119,8 @@ def _instrument(document: Mapping[str, Any], symbol: str, known: _Account | None
     if contract_size <= 0:
         raise ContractViolation("contract_size", "must be greater than zero")
     said = instrument_of(symbol, inverse=bool(inverse), contract_size=contract_size)
-    if not said.settle:
-        raise ContractViolation(
-            "symbol", f'"{symbol}" names no currencies: write BASE/QUOTE or BASE/QUOTE:SETTLE'
-        )
+    if not _CURRENCY.fullmatch(said.settle):
+        raise ContractViolation("symbol", f"{symbol!a} is not BASE/QUOTE or BASE/QUOTE:SETTLE, like BTC/USDT")
     if known is None:
         return said
     if inverse is not None and said.kind is not known.instrument.kind:
@@ -162,8 +166,10 @@ def _document(text: str) -> dict[str, Any]:
     if len(text) > MAX_BODY_BYTES:
         raise ContractViolation("body", f"{len(text)} characters; at most {MAX_BODY_BYTES} are read")
     try:
-        document = json.loads(text, parse_float=float, object_pairs_hook=_once)
-    except (json.JSONDecodeError, RecursionError) as error:
+        document = json.loads(text, object_pairs_hook=_once)
+    except ContractViolation:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ContractViolation("body", f"not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ContractViolation("body", f"a JSON object is expected, this is a {type(document).__name__}")

@@ -136,7 +136,7 @@ def signed(position: PositionRow | None) -> Decimal:
     """The net quantity: negative for a short, zero for none."""
     if position is None:
         return ZERO
-    return position.quantity if position.side is PositionSide.LONG else -position.quantity
+    return position.quantity if position.side is PositionSide.LONG else position.quantity.copy_negate()
 
 
 def settlement(kind: Kind, base: str, quote: str) -> str:
@@ -202,7 +202,7 @@ def _charge(fee: Decimal, currency: str, settle: str) -> _Charge:
 def _fee_only(held: PositionRow | None, fill: Fill, charge: _Charge) -> Folded:
     """Funding, or a fill that moves no quantity: the profit changes by the fee, nothing else does."""
     if held is None:
-        return Folded(realized=-charge.settled, fees=charge.listed)
+        return Folded(realized=charge.settled.copy_negate(), fees=charge.listed)
     return _folded([held.evolve(**_touched(held, fill), **_charged(held, charge))], charge, ZERO)
 
 
@@ -246,7 +246,7 @@ def _open(
         opened_at=fill.executed_at,
         changed_at=fill.executed_at,
         recorded_at=opening.recorded_at,
-        realized_pnl=-charge.settled,
+        realized_pnl=charge.settled.copy_negate(),
         fees=charge.listed,
         bought=move.quantity if move.side is PositionSide.LONG else ZERO,
         sold=move.quantity if move.side is PositionSide.SHORT else ZERO,
