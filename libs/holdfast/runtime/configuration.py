@@ -23,10 +23,11 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from holdfast.runtime.faults import EXIT_CONFIG
 from holdfast.runtime.settings import Settings
 
-EXIT_CODE = 78
-"""What a process ends with when its configuration is wrong (EX_CONFIG): restarting it would not help."""
+EXIT_CODE = EXIT_CONFIG
+"""What a process ends with when its configuration is wrong: starting it again would not help."""
 FILE_NAME = "holdfast.toml"
 ALIASES = {
     "HOLDFAST_REDIS_URL": "bus.url",
@@ -35,8 +36,8 @@ ALIASES = {
     "QT_ALLOW_HEDGING": "hedging.allow",
 }
 """Variables with a name of their own, beside HOLDFAST_<SECTION>_<KEY>."""
-ELSEWHERE = frozenset({"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_SUPERVISOR"})
-"""HOLDFAST_* variables that are no settings: the file's place, Compose's demonstration switch, the supervisor's pid."""
+ELSEWHERE = frozenset({"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_ENV_FILE", "HOLDFAST_SUPERVISOR"})
+"""HOLDFAST_* variables that are no settings: the file's place, two of Compose's, the supervisor's pid."""
 _PASSWORD = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]*://[^:@/\s]*):(?P<password>[^@\s]+)@")
 _MOST_COMPLAINTS = 10
 

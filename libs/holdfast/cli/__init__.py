@@ -1,0 +1,1 @@
+"""What a person types: `holdfast COMMAND`. Each module here registers its commands in `main.py`."""

@@ -1,0 +1,116 @@
+"""`holdfast config`: every effective value and where it comes from. With --example, the text of `.env.example`."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+import orjson
+import typer
+from pydantic import BaseModel
+
+from holdfast.cli.common import Config, Dir, fail, overrides_of
+from holdfast.contracts.money import canonical
+from holdfast.runtime.configuration import (
+    ALIASES,
+    EXIT_CODE,
+    ConfigurationError,
+    explain,
+    keys,
+    variable_of,
+    variables,
+)
+from holdfast.runtime.settings import Settings
+
+_HEAD = """\
+# Every setting of Holdfast, with its unit and its default. `make docs` writes this file from the code; a test compares them.
+# `cp .env.example .env`, take the # away where you want another value. holdfast.toml takes the same settings as sections and
+# keys; the environment goes over .env, .env over holdfast.toml. DRY_RUN=1 forces paper whatever else is set.
+
+# Docker Compose only: the file its services take settings from (this line is in force once this file is named .env),
+# and whether the demonstration runs: 1 or 0.
+HOLDFAST_ENV_FILE=.env
+# HOLDFAST_DEMO=1
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("config")(config)
+
+
+def config(
+    directory: Dir = None,
+    file: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array of rows.")] = False,
+    example: Annotated[bool, typer.Option("--example", hidden=True, help="Print .env.example.")] = False,
+) -> None:
+    """Show every setting: its effective value, and where that comes from. Passwords are not shown."""
+    if example:
+        print(example_text(), end="")
+        return
+    try:
+        rows = explain(config=file, overrides=overrides_of(directory))
+    except ConfigurationError as error:
+        fail(str(error), EXIT_CODE)
+    if as_json:
+        print(
+            orjson.dumps(
+                [{"key": key, "value": _plain(value), "source": source} for key, value, source in rows]
+            ).decode()
+        )
+        return
+    width = max(len(key) for key, _, _ in rows)
+    values = [value_text(value) for _, value, _ in rows]
+    value_width = min(max(map(len, values)), 40)
+    for (key, _, source), value in zip(rows, values, strict=True):
+        print(f"{key:{width}}  {value or '-':{value_width}}  {source}")
+
+
+def value_text(value: Any) -> str:
+    """A value as a variable would state it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return canonical(value)
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return orjson.dumps(_plain(value)).decode() if value else ""
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: amounts as canonical strings, paths as text."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | bool | int | float) or value is None:
+        return value
+    return value_text(value)
+
+
+def example_text() -> str:
+    """The text of `.env.example`, from the code."""
+    return _HEAD + "".join(_example_lines())
+
+
+def _example_lines() -> Iterator[str]:
+    defaults, section = Settings(), ""
+    also: dict[str, list[str]] = {}
+    for name, key in ALIASES.items():
+        also.setdefault(key, []).append(name)
+    for key, field in keys().items():
+        here, _, name = key.rpartition(".")
+        if here != section:
+            section = here
+            yield f"\n# --- [{section}]\n"
+        elif key == next(iter(keys())):
+            yield "\n"
+        if variable_of(key) not in variables():
+            yield f'\n# --- [{key}."SYMBOL"]: one table a symbol, in holdfast.toml only\n'
+            continue
+        value: Any = getattr(defaults, section) if section else defaults
+        what = field.description or name
+        more = [alias for alias in also.get(key, ()) if alias not in what]
+        what += f" Also: {', '.join(more)}." if more else ""
+        yield f"# {what}\n# {variable_of(key)}={value_text(getattr(value, name))}\n"
