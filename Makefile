@@ -1,0 +1,75 @@
+# Everything a person or CI does here, one target a verb. `make` alone prints this list.
+# Needs only make and Python >= 3.11; everything else comes into .venv from the locks, checked by hash.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help up install dev test check suite lint types fmt lock bench docs tail restart status clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
+	$(BIN)/holdfast up --demo
+
+test: lint types suite ## install what tests need; linters, types, layers, and the whole suite
+
+check: test ## the same; what CI runs
+
+suite: .venv/.dev ## the tests alone
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev ## style, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/.dev ## mypy, strict
+	$(BIN)/mypy
+
+fmt: .venv/.dev ## format, and repair what can be repaired
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev ## the speed table, as ratios to the bare path in the same run
+	$(BIN)/python -m benchmarks
+
+docs: .venv/.runtime ## write again what is generated from the code: .env.example
+	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
+
+tail: .venv/.runtime ## follow a stream: make tail S=fill
+	$(BIN)/holdfast tail $(S)
+
+restart: .venv/.runtime ## restart one service: make restart S=executor
+	$(BIN)/holdfast restart $(S)
+
+status: .venv/.runtime ## what is held, and whether it is protected
+	$(BIN)/holdfast status
+
+lock: .venv/.dev ## resolve dependencies again into the two locks
+	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+
+install: .venv/.runtime ## only install what running needs
+dev: .venv/.dev ## only install what developing needs
+
+clean: ## remove the environment and caches; data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is built anew when its lock changes, and extended for development.
+.venv/.runtime: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Holdfast needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.runtime
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
