@@ -1,0 +1,43 @@
+"""Wiring of market_feed."""
+
+from holdfast.bus.app import ServiceApp
+from holdfast.contracts.streams import MARKET_FEED
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.runtime.ids import Ids
+from holdfast.runtime.settings import Settings
+from holdfast.venues.ccxt_feed import CcxtFeed
+from services.market_feed.live import LiveSource
+from services.market_feed.record import Record
+from services.market_feed.replay import ReplaySource
+from services.market_feed.service import MarketFeed
+from services.market_feed.source import Source
+from services.market_feed.spec import BadSpec, CcxtSpec, ReplaySpec, parse
+from services.market_feed.synthetic import SyntheticSource
+
+
+def source_of(settings: Settings, clock: Clock, ids: Ids) -> Source:
+    """The source that `feed.spec` asks for. Raises Terminal when it cannot be used."""
+    try:
+        spec = parse(settings.feed.spec)
+    except BadSpec as error:
+        raise Terminal(f"feed.spec: {error}", EXIT_CONFIG) from error
+    directory = settings.dir / "feed"
+    if isinstance(spec, ReplaySpec):
+        return ReplaySource(spec, Record(directory, "replay"), clock, ids.new)
+    if isinstance(spec, CcxtSpec):
+        return LiveSource(spec.exchange, CcxtFeed(spec.exchange, spec.symbols, clock), clock, ids.new)
+    return SyntheticSource(spec, Record(directory, "synthetic"), clock, ids.new)
+
+
+def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+    """The service, ready to run. Raises Terminal when `feed.spec` is wrong."""
+    app = ServiceApp(MARKET_FEED, settings, clock=clock, ids=ids)
+    source = source_of(settings, app.clock, app.ids)
+    feed = MarketFeed(source)
+
+    app.on_start(source.open)
+    app.background(feed.pump)
+    app.heartbeat(feed.heartbeat)
+    app.on_stop(source.close)
+    return app
