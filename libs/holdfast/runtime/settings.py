@@ -114,8 +114,9 @@ class FeedSettings(Section):
 class DemoSettings(Section):
     symbol: str = Field("BTC/USDT:USDT", description="What the demonstration trades.")
     quantity: Positive = Field(Decimal("0.01"), description="Size of each demonstration entry.")
-    fast: int = Field(5, ge=1, description="Ticks of the fast average.")
-    slow: int = Field(20, ge=2, description="Ticks of the slow average.")
+    fast: int = Field(5, ge=1, description="Samples of the fast average.")
+    slow: int = Field(20, ge=2, description="Samples of the slow average; more than fast.")
+    sample_s: NotNegative = Field(Decimal(0), description="Between two samples, in market seconds; 0: every tick of a live feed, 180 s of a replay.")
     take_profit: ExitLevel = Field("0.5%", description="Take-profit of demonstration entries.")
     stop_loss: ExitLevel = Field("0.5%", description="Stop-loss of demonstration entries.")
     ttl_s: NotNegative = Field(Decimal(14_400), description="Longest hold of demonstration positions, in market seconds.")
