@@ -1,6 +1,7 @@
 """Synthetic prices: a seed always gives the same ones, and a restart makes no jump."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,7 @@ async def test_when_the_clock_stalls_steps_are_left_out_not_rushed(tmp_path):
     await source.open()
     with pytest.raises(Enough):
         await MarketFeed(source).pump(publish)
-    gaps = [after - before for before, after in zip(sink.moments, sink.moments[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(sink.moments)]
     assert gaps == [250] * 4 + [10_000] + [250] * 14
 
 
