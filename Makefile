@@ -52,8 +52,8 @@ status: .venv/.runtime ## what is held, and whether it is protected
 	$(BIN)/holdfast status
 
 lock: .venv/.dev ## resolve dependencies again into the two locks
-	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --constraints requirements-dev.lock --output-file requirements.lock
 
 install: .venv/.runtime ## only install what running needs
 dev: .venv/.dev ## only install what developing needs
