@@ -63,7 +63,7 @@ clean: ## remove the environment and caches; data stays
 	find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is built anew when its lock changes, and extended for development.
-.venv/.runtime: requirements.lock pyproject.toml
+.venv/.runtime: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Holdfast needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --require-hashes -r requirements.lock
