@@ -1,7 +1,7 @@
 """What one tick does to one order on paper, and what fills make of an account."""
 
 from dataclasses import replace
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +28,7 @@ from holdfast.domain.matching import (
     worth,
 )
 
+D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
 GTC, IOC, FOK = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
 FREE = Terms(capital=D(1_000_000))

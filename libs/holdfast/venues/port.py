@@ -10,9 +10,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from holdfast.contracts.codes import Code, Kind, Leg, OrderState, Side
+from holdfast.contracts.codes import Code, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.rows import OrderRow
+from holdfast.domain.instruments import Instrument
 
 
 class VenueUnreadable(Exception):  # noqa: N818
@@ -60,25 +61,13 @@ class VenuePosition:
     """Signed: long positive, short negative."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """An instrument at this venue."""
-
-    symbol: str
-    kind: Kind
-    base: str
-    quote: str
-    settle: str
-    contract_size: Decimal
-    quantity_step: Decimal
-    price_step: Decimal
-    min_quantity: Decimal
-    min_notional: Decimal
+Rules = Instrument
+"""An instrument at this venue: kind, currencies, steps and minimums."""
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What happened at the venue since the last call."""
+    """What happened at the venue since the last call. Told once: whoever missed it looks up orders and trades."""
 
     fills: list[Fill] = field(default_factory=list)
     orders: list[VenueOrder] = field(default_factory=list)
