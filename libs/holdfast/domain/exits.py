@@ -235,17 +235,12 @@ def explain(
     return verdicts
 
 
-def is_harder(reason: ExitReason, than: ExitReason | None) -> bool:
-    """Whether an exit for *reason* is strictly harder than one for *than*; None is an exit without a reason, a soft one."""
-    return HARDNESS[reason] > HARDNESS[than or R.SIGNAL]
-
-
 def displaces(reason: ExitReason, other: OrderRow) -> bool:
     """Whether a market exit for *reason* takes the live exit order *other* out of its way (INV-6).
 
     It does if *other* is softer. It does, too, if *other* is just as hard but may never fill: a limit order that waits for
     its price, or an order that nobody knows the state of.
     """
-    mine, theirs = HARDNESS[reason], HARDNESS[other.reason or R.SIGNAL]
+    mine, theirs = HARDNESS[reason], HARDNESS[other.reason or R.CLOSE]
     doubtful = other.type is OrderType.LIMIT or other.state is OrderState.UNKNOWN
     return mine > theirs or (mine == theirs and doubtful)

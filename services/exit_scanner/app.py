@@ -1,0 +1,30 @@
+"""Wiring of exit_scanner."""
+
+from holdfast.bus.app import ServiceApp
+from holdfast.contracts.streams import EXIT_SCANNER, MARKET_TICK
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.ids import Ids
+from holdfast.runtime.settings import Settings
+from services.exit_scanner.service import ExitScanner
+
+HISTORY = 2_000
+"""Ticks read back at start, so that positions are judged at once and a first bad print has something to differ from."""
+LOOK_EVERY_S = 0.25
+"""How often deadlines, retries and escalations are looked at without a tick."""
+
+
+def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+    """The service, ready to run.
+
+    It decodes every kind of update: any may carry a position or an exit order, and one left out would leave it bare.
+    """
+    app = ServiceApp(EXIT_SCANNER, settings, clock=clock, ids=ids)
+    view = LedgerView()
+    scanner = ExitScanner(settings.scanner, app.clock, app.ids, view)
+
+    app.follow(MARKET_TICK, scanner.on_ticks, last=HISTORY)
+    app.ledger(view, on_reset=scanner.on_reset, on_updates=scanner.on_updates)
+    app.every(LOOK_EVERY_S, scanner.on_time)
+    app.heartbeat(scanner.heartbeat)
+    return app
