@@ -14,6 +14,7 @@ from redis import Redis
 
 import holdfast
 from holdfast.contracts.streams import SERVICES
+from holdfast.runtime.embedded_bus import embedded
 
 pytestmark = pytest.mark.redis
 LIBS = str(Path(holdfast.__path__[0]).parent)
@@ -174,6 +175,18 @@ def test_up_with_its_port_in_use_says_so(place):
         done = holdfast_(place, "up", HOLDFAST_BUS_PORT=port)
     assert done.returncode == 69
     assert f"port {port} (bus.port) is in use" in done.stderr
+
+
+def test_up_uses_a_given_bus_and_says_when_it_does_not_answer(place):
+    with embedded(place / "other") as url:
+        done = holdfast_(place, "up", "--for", "1", HOLDFAST_REDIS_URL=url)
+    assert done.returncode == 0, done.stderr
+    assert f"bus {url}\n" in done.stdout
+    assert not (place / "var" / "bus").exists()
+    done = holdfast_(place, "up", HOLDFAST_REDIS_URL=url.replace("redis://", "redis://:secret@"))
+    assert done.returncode == 69
+    assert "does not answer" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_run_becomes_the_service(place):

@@ -101,7 +101,9 @@ def _up(
     if fresh:
         say("up", f"removed {', '.join(remove_data(settings.dir)) or 'nothing'} from {settings.dir}")
     url, programs = settings.bus.url, []
-    if not url:
+    if url:
+        asyncio.run(_must_answer(url))
+    else:
         bus = prepare(settings.dir / "bus", settings.bus)
         url, programs = bus.url, [bus_program(bus)]
         if bus.note:
@@ -114,6 +116,28 @@ def _up(
         return await Supervisor(programs, settings.dir / "run", say).run(seconds)
 
     return asyncio.run(main())
+
+
+async def _must_answer(url: str) -> None:
+    """An address that was given must work now; later the services wait for it, however long it is away."""
+    from redis.exceptions import RedisError
+
+    from holdfast.bus.connection import connect
+    from holdfast.runtime.embedded_bus import OLDEST, NoBusError
+
+    client = connect(url)
+    try:
+        version = str((await client.info("server"))["redis_version"])
+    except (RedisError, OSError) as error:
+        raise NoBusError(
+            f"the bus at {redact(url)} does not answer: {error}. Start it, or unset its address: then `up` brings its own."
+        ) from None
+    finally:
+        await client.aclose()
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+        raise NoBusError(
+            f"the bus at {redact(url)} is version {version}; Holdfast needs {'.'.join(map(str, OLDEST))} or newer"
+        )
 
 
 def _environment(overrides: Mapping[str, Any], config: Path | None) -> dict[str, str]:
