@@ -66,6 +66,7 @@ def test_the_console_has_the_line_in_plain_words(written):
 
 def test_chatty_libraries_are_heard_from_warnings_on(written):
     configure("ledger", LogSettings(level="info"))
-    logging.getLogger("faststream").info("subscriber started")
+    logging.getLogger("faststream.access.redis").setLevel("INFO")
+    logging.getLogger("faststream.access.redis").info("subscriber started")
     logging.getLogger("faststream").warning("lost")
     assert [line["event"] for line in lines(written())] == ["lost"]

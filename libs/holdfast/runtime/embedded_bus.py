@@ -28,12 +28,14 @@ _VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
 _CONFIGURATION = """\
 # Written by holdfast at each start; edit holdfast.toml instead.
 # Every acknowledged write is on disk before its answer. Full means refused, never forgotten. Loopback only.
+# What the server says goes to bus.log.
 bind 127.0.0.1
 port {port}
 protected-mode yes
 daemonize no
 databases 1
 dir "{directory}"
+logfile "{directory}/bus.log"
 appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no

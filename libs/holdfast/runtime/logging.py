@@ -55,8 +55,12 @@ def configure(service: str, settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    handler.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Asked at the handler, because some libraries set the levels of their loggers themselves, later."""
+    return record.levelno >= logging.WARNING or not record.name.startswith(_LOUD)
 
 
 def logger(name: str = "holdfast") -> structlog.stdlib.BoundLogger:

@@ -187,7 +187,8 @@ class Supervisor:
             if name == BUS and child.quick_ends == 5:
                 self._say(
                     name,
-                    f"it does not come up. Move {self._folder.parent / BUS} away: nothing is lost, the ledger publishes anew",
+                    f"it does not come up, {self._folder.parent / BUS}/bus.log says why. If its data are damaged, move that "
+                    "folder away: nothing is lost, the ledger publishes anew",
                 )
             await self._wait(pause)
 
