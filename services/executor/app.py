@@ -1,0 +1,105 @@
+"""Wiring of the executor: locks, one paper venue per account, and who is called for which stream."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from holdfast.bus.app import ServiceApp
+from holdfast.contracts.base import ContractViolation
+from holdfast.contracts.streams import EXECUTOR, INTENT_RESULT, MARKET_TICK, ORDER_INTENT, ORDER_INTENT_EXIT
+from holdfast.domain.instruments import resolve
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.runtime.ids import Ids
+from holdfast.runtime.locks import AlreadyHeld, Lock, hold
+from holdfast.runtime.settings import Settings
+from holdfast.venues.paper import PaperVenue
+from holdfast.venues.paper_record import PaperRecord
+from holdfast.venues.port import Rules, Venue, VenueUnreadable
+from services.executor.service import Executor
+
+PAPER = "paper"
+TICK_EVERY_S = 0.2
+TICKS_BEFORE_START = 500
+"""Entries of market.tick that are read at start, so that entries need not wait for the next tick."""
+
+
+def rules_of(settings: Settings) -> Callable[[str], Rules | None]:
+    """What a name means at the paper venue; None for a name that means nothing."""
+
+    @lru_cache(maxsize=4096)
+    def find(text: str) -> Rules | None:
+        try:
+            found = resolve(text, market=settings.paper.market, overrides=settings.instruments)
+        except ContractViolation:
+            return None
+        return Rules(
+            found.symbol, found.kind, found.base, found.quote, found.settle, found.contract_size,
+            found.quantity_step, found.price_step, found.min_quantity, found.min_notional,
+        )  # fmt: skip
+
+    return find
+
+
+class Premises:
+    """The locks and the venues that they guard: taken at start, given back at the end."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._locks: list[Lock] = []
+        self.venues: dict[tuple[str, str], Venue] = {}
+
+    async def open(self) -> None:
+        """One executor per account (INV-9). Raises Terminal when another one runs, or a record cannot be read."""
+        rules = rules_of(self._settings)
+        for account in self._settings.accounts:
+            try:
+                self._locks.append(
+                    hold(self._settings.dir / "locks" / f"executor-{account}.lock", EXECUTOR, self._clock)
+                )
+                record = PaperRecord(self._settings.dir / "paper" / f"{account}.db", account, PAPER)
+            except AlreadyHeld as error:
+                raise Terminal(str(error), EXIT_HELD) from error
+            except VenueUnreadable as error:
+                raise Terminal(str(error)) from error
+            self.venues[account, PAPER] = PaperVenue(
+                account, PAPER, settings=self._settings.paper, instruments=rules, record=record
+            )
+
+    async def close(self) -> None:
+        for venue in self.venues.values():
+            await venue.close()
+        for lock in self._locks:
+            lock.release()
+
+
+def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+    """The service, ready to run. Paper is the only exchange there is here, so `dry_run` has nothing to override."""
+    app = ServiceApp(EXECUTOR, settings, clock=clock, ids=ids)
+    premises, view = Premises(settings, app.clock), LedgerView()
+    executor = Executor(
+        settings,
+        app.clock,
+        app.ids,
+        view,
+        premises.venues,
+        app.incarnation,
+        bus_fullness_pct=lambda: app.bus_fullness_pct,
+    )
+
+    app.on_start(premises.open)
+    app.on_stop(premises.close)
+    app.ledger(view, on_reset=executor.on_reset, on_updates=executor.on_updates)
+    app.follow(INTENT_RESULT, executor.on_results)
+    app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
+    app.work(ORDER_INTENT_EXIT, executor.on_exits, acks="handler", malformed="handler")
+    app.work(
+        ORDER_INTENT,
+        executor.on_entries,
+        acks="handler",
+        malformed="handler",
+        batch=settings.executor.entry_batch,
+    )
+    app.every(TICK_EVERY_S, executor.on_time)
+    app.heartbeat(executor.heartbeat)
+    return app

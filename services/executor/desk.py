@@ -1,0 +1,147 @@
+"""Intents on their way: proposed to the ledger, and not answered yet.
+
+An intent's entry is acknowledged when the ledger's answer has been seen, never earlier: until then it is pending on the
+bus, and whoever comes after us finds it. A proposal that stays unanswered is published again, the same message, because
+a wiped or rewound bus may have lost it or the answer.
+
+Entries come in batches, and at most two batches are out at once: a burst waits at the door, not in front of a stop.
+All times are monotonic ms.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.contracts.messages import OrderReserve
+from holdfast.contracts.streams import ORDER_RESERVE
+from holdfast.contracts.wire import Ack, Entry, Out, Outgoing
+
+MOST_BATCHES = 2
+LONGEST_WAIT_MS = 60_000
+GIVE_UP_ROOM_MS = 30_000
+"""A proposal that stays unanswered for this long no longer keeps its batch in the door; it is still published again."""
+KEEP_ASKED_MS = 30_000
+"""How long after the answer an order is waited for that the ledger has promised but not shown."""
+
+
+def patience_ms(resend_after_ms: int, times: int) -> int:
+    """How long to wait after the *times*-th publication before the next: doubling, at most a minute."""
+    return int(min(resend_after_ms << min(times - 1, 10), LONGEST_WAIT_MS))
+
+
+class Batch:
+    """One round of entries; `left` of them are unanswered."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+
+@dataclass(slots=True)
+class Pending:
+    """One intent that the ledger has not answered."""
+
+    reserve: OrderReserve
+    acks: list[Ack]
+    since: int
+    published: int
+    times: int = 1
+    batch: Batch | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """An order that this incarnation asked for and may send until `deadline`, if the ledger shows it as RESERVED."""
+
+    intent_id: str
+    deadline: int
+    answered: int | None = None
+    """When the ledger's answer was seen, where that came before the order."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """See the module."""
+
+    resend_after_ms: int
+    pending: dict[str, Pending] = field(default_factory=dict)
+    """By intent id."""
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """By client order id: what may still be sent (INV-3). Whoever sends takes it out first."""
+    _batches: set[Batch] = field(default_factory=set)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def room(self) -> None:
+        """Returns when fewer than two batches of entries are out."""
+        while len(self._batches) >= MOST_BATCHES:
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._batches) >= MOST_BATCHES
+
+    def also(self, entry: Entry, intent_id: str) -> Pending | None:
+        """The pending intent of this id, which *entry* brings once more; both are acknowledged at the answer."""
+        pending = self.pending.get(intent_id)
+        if pending is not None:
+            ack = Ack(entry.stream, entry.entry_id)
+            if ack not in pending.acks:
+                pending.acks.append(ack)
+        return pending
+
+    def open(self, entry: Entry, reserve: OrderReserve, mono_ms: int, batch: Batch | None) -> Out:
+        """*reserve* goes out for the intent of *entry*."""
+        self.pending[reserve.intent_id] = Pending(
+            reserve, [Ack(entry.stream, entry.entry_id)], mono_ms, mono_ms, batch=batch
+        )
+        if batch is not None:
+            batch.left += 1
+            self._batches.add(batch)
+        return Out(ORDER_RESERVE, reserve)
+
+    def answered(self, intent_id: str, mono_ms: int) -> Sequence[Ack]:
+        """The ledger has answered: what may be acknowledged now."""
+        pending = self.pending.pop(intent_id, None)
+        if pending is None:
+            return ()
+        order = pending.reserve.order
+        if order is not None and (asked := self.asked.get(order.order_id)) is not None:
+            asked.answered = mono_ms
+        self._leave(pending)
+        return pending.acks
+
+    def _leave(self, pending: Pending) -> None:
+        batch, pending.batch = pending.batch, None
+        if batch is not None:
+            batch.left -= 1
+            if not batch.left:
+                self._batches.discard(batch)
+                self._room.set()
+
+    def due(self, mono_ms: int) -> list[Outgoing]:
+        """Proposals to publish again."""
+        again: list[Outgoing] = []
+        for pending in self.pending.values():
+            if mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
+                pending.published, pending.times = mono_ms, pending.times + 1
+                again.append(Out(ORDER_RESERVE, pending.reserve))
+            if mono_ms - pending.since >= GIVE_UP_ROOM_MS:
+                self._leave(pending)
+        return again
+
+    def overdue(self, mono_ms: int) -> Iterable[str]:
+        """Orders that the ledger promised and did not show; they are no longer waited for."""
+        late = [
+            key
+            for key, asked in self.asked.items()
+            if asked.answered is not None and mono_ms - asked.answered > KEEP_ASKED_MS
+        ]
+        for key in late:
+            del self.asked[key]
+        return late
+
+    def oldest_ms(self, mono_ms: int) -> int:
+        """Age of the longest unanswered intent."""
+        return mono_ms - min((pending.since for pending in self.pending.values()), default=mono_ms)

@@ -1,0 +1,116 @@
+"""The venues, and what is known about whether they can be trusted.
+
+A read that fails is no answer (INV-7): it is remembered here as trouble, entries of that account are refused until the
+same read succeeds, and the light turns red. A record that another process has taken over ends the service (INV-9).
+"""
+
+import logging
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from holdfast.contracts.codes import Code
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.rows import OrderRow
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.venues.paper import PaperVenue
+from holdfast.venues.paper_record import RecordTaken
+from holdfast.venues.port import Outcome, OutcomeKind, Venue, VenueUnreadable
+
+log = logging.getLogger("holdfast.executor")
+T = TypeVar("T")
+Key = tuple[str, str]
+"""(account, exchange)"""
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """A venue that numbers its trades, so that "the latest" does not depend on market time."""
+
+    @property
+    def last_trade_number(self) -> int: ...
+
+    async def trades_after(self, number: int, limit: int = 10_000) -> list[Fill]: ...
+
+
+class Guard:
+    """See the module. `venues` may be filled after construction, before the ledger's view is loaded."""
+
+    def __init__(self, venues: Mapping[Key, Venue]) -> None:
+        self.venues = venues
+        self._trouble: dict[Key, dict[str, str]] = {}
+        self._mismatch: dict[Key, str] = {}
+
+    async def read(self, key: Key, what: str, answer: Awaitable[T]) -> T | None:
+        """The venue's *answer*, or None when it gave none; *what* names the kind of read."""
+        try:
+            result = await answer
+        except VenueUnreadable as error:
+            troubles = self._trouble.setdefault(key, {})
+            if what not in troubles:
+                log.error("%s/%s: no entries until the venue answers again: %s: %s", *key, what, error)
+            troubles[what] = str(error)
+            return None
+        except RecordTaken as error:
+            raise Terminal(str(error), EXIT_HELD) from error
+        if key in self._trouble:
+            self._trouble[key].pop(what, None)
+            if not self._trouble[key]:
+                del self._trouble[key]
+        return result
+
+    async def send(self, key: Key, rows: Sequence[OrderRow], now_ms: int) -> list[Outcome]:
+        """Outcomes of sending *rows*; whatever raises leaves them UNKNOWN, because it may have raised after the wire."""
+        try:
+            return await self.venues[key].submit(rows, now_ms=now_ms)
+        except RecordTaken as error:
+            raise Terminal(str(error), EXIT_HELD) from error
+        except Exception as error:
+            log.exception("%s/%s: a send of %d orders has no clear answer", *key, len(rows))
+            reason = f"{type(error).__name__}: {error}"[:1000]
+            return [Outcome(row.order_id, OutcomeKind.UNKNOWN, reason=reason) for row in rows]
+
+    def bind(self, view: LedgerView) -> None:
+        """Check that each venue's own record and this ledger are of one history, and tie them together."""
+        self._mismatch.clear()
+        for key, venue in self.venues.items():
+            if not isinstance(venue, PaperVenue):
+                continue
+            has_fills = any(
+                total.fills for total in view.totals.values() if (total.account, total.exchange) == key
+            )
+            why = venue.record.belongs_to(view.store_id, has_fills)
+            if why is None:
+                venue.record.bind_store(view.store_id)
+            else:
+                self._mismatch[key] = why
+                log.error("%s", why)
+
+    async def recent(self, key: Key, since: int, most: int) -> list[Fill] | None:
+        """The venue's latest trades, at most *most*: those after market time *since*, or the last ones by number."""
+        venue = self.venues[key]
+        if isinstance(venue, Numbered):
+            return await self.read(
+                key, "trades", venue.trades_after(max(0, venue.last_trade_number - most), most)
+            )
+        trades = await self.read(key, "trades", venue.trades_since(since))
+        return None if trades is None else trades[-most:]
+
+    def objection(self, key: Key) -> tuple[Code, str] | None:
+        """Why no entry may go to this venue."""
+        if key in self._mismatch:
+            return Code.RECORD_MISMATCH, self._mismatch[key]
+        if key in self._trouble:
+            return Code.VENUE_UNREADABLE, next(iter(self._trouble[key].values()))
+        return None
+
+    def is_silent(self, key: Key) -> bool:
+        """Whether a read of this venue has failed and not succeeded since."""
+        return key in self._trouble
+
+    def complaints(self) -> Iterable[str]:
+        """For the heartbeat: why what the venues say cannot be trusted."""
+        yield from self._mismatch.values()
+        for (account, exchange), troubles in self._trouble.items():
+            for what, why in troubles.items():
+                yield f"{account}/{exchange}: {what}: {why}"

@@ -1,0 +1,326 @@
+"""From entries of the two intent streams to proposals: `order.reserve` with an order, a cancel, or a refusal.
+
+Everything is answered, what cannot be read included: the ledger records each intent's end and tells its sender. The
+client order id and the proposal's id derive from the intent, so a redelivery proposes the same again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation, Identifier
+from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
+from holdfast.contracts.messages import CancelRequest, OrderIntent, OrderRequest, OrderReserve, Refusal
+from holdfast.contracts.rows import PositionRow, book_id
+from holdfast.contracts.streams import ORDER_RESERVE
+from holdfast.contracts.wire import Entry, Out, Outgoing, digest, intent_digest
+from holdfast.domain.inflight import InFlight
+from holdfast.domain.instruments import STEP, canonical
+from holdfast.domain.matching import notional
+from holdfast.domain.one_side import opens
+from holdfast.domain.precheck import (
+    Book,
+    Terms,
+    entry_leg,
+    exit_leg,
+    out_of_time,
+    propose_entry,
+    propose_exit,
+    refused,
+)
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.venues.port import Rules, Venue
+from services.executor.desk import Asked, Batch, Desk
+from services.executor.prices import Prices
+
+_IDENTIFIER = TypeAdapter[str](Identifier)
+_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
+Objection = tuple[Code, str] | None
+
+
+@dataclass(slots=True)
+class Proposal:
+    """What is proposed for one intent."""
+
+    symbol: str
+    leg: Leg = Leg.NET
+    order: OrderRequest | None = None
+    cancel: CancelRequest | None = None
+    refusal: Refusal | None = None
+
+    @classmethod
+    def of(cls, symbol: str, leg: Leg, outcome: OrderRequest | Refusal) -> "Proposal":
+        if isinstance(outcome, OrderRequest):
+            return cls(symbol, leg, order=outcome)
+        return cls(symbol, leg, refusal=outcome)
+
+
+def passes_freely(entry: Entry) -> bool:
+    """Whether an entry may only shrink or cancel something: it never waits behind entries (INV-6)."""
+    intent = entry.message
+    return isinstance(intent, OrderIntent) and (intent.reduces or intent.action is Action.CANCEL)
+
+
+def unreadable_intent(entry: Entry) -> tuple[str, str]:
+    """Intent id and digest of an entry that is no intent: the id its sender gave it, where that can be read."""
+    derived = "i-" + digest(entry.stream.name, entry.entry_id, entry.body)
+    return _id_given(entry.body) or derived, digest(entry.body)
+
+
+def _id_given(body: bytes) -> str | None:
+    if len(body) > MAX_BODY_BYTES:
+        return None
+    try:
+        document = orjson.loads(body)
+        given = document.get("id") if isinstance(document, dict) else None
+        return _IDENTIFIER.validate_python(given, strict=True)
+    except (orjson.JSONDecodeError, ValidationError):
+        return None
+
+
+class Intake:
+    """See the module. `objection` says why an account's venue takes no entries, `book_objection` the same of a book."""
+
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        clock: Clock,
+        view: LedgerView,
+        venues: Mapping[tuple[str, str], Venue],
+        inflight: InFlight,
+        desk: Desk,
+        prices: Prices,
+        incarnation: str,
+        objection: Callable[[tuple[str, str], str], Objection],
+        bus_objection: Callable[[], Objection],
+        was_sent: Callable[[str], bool],
+    ) -> None:
+        self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
+        self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
+        self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
+        self.epochs: dict[str, int] = {}
+        """Account -> this incarnation's epoch; fixed at the first view."""
+
+    def take(self, entries: Sequence[Entry], batch: Batch | None) -> list[Outgoing]:
+        """Proposals for *entries*; *batch* is what they count against, None for what passes freely."""
+        return [out for entry in entries if (out := self._take(entry, batch)) is not None]
+
+    def _take(self, entry: Entry, batch: Batch | None) -> Out | None:
+        """None when the intent is on its way already: then the entry only waits for the same answer."""
+        intent = entry.message if isinstance(entry.message, OrderIntent) else None
+        intent_id, content = (
+            unreadable_intent(entry) if intent is None else (intent.id, intent_digest(intent))
+        )
+        pending = self._desk.also(entry, intent_id)
+        if pending is not None:
+            if pending.reserve.intent_digest == content:
+                return None
+            reused = refused(
+                Code.INTENT_ID_REUSED, "this intent id is on its way with other content", ResultStatus.INVALID
+            )
+            return Out(ORDER_RESERVE, self._answer(intent_id, content, intent, Proposal("?", refusal=reused)))
+        if intent is None:
+            proposal = Proposal("?", refusal=_malformed(entry.error, entry.body))
+        else:
+            proposal = self._propose(intent)
+        reserve = self._answer(intent_id, content, intent, proposal)
+        if reserve.order is not None:
+            self._claim(reserve, reserve.order)
+        return self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+
+    def _claim(self, reserve: OrderReserve, order: OrderRequest) -> None:
+        """The order may be sent once the ledger shows it; until then it stands in the way of what opposes it."""
+        order_id = order.order_id
+        if order_id in self._view.orders or self._was_sent(order_id):
+            return
+        self._desk.asked[order_id] = Asked(
+            reserve.intent_id, self._clock.monotonic_ms() + self._terms.send_within_ms
+        )
+        if order.role is Role.ENTRY and order.side is not None and order.quantity is not None:
+            book = book_id(reserve.account, reserve.exchange, reserve.symbol, reserve.leg)
+            price = order.price or order.reference_price
+            value = (
+                notional(order.kind, order.quantity, price, order.contract_size)
+                if price is not None
+                else order.quantity
+            )
+            self._inflight.propose(order_id, book, reserve.account, opens(order.side), value, reserve.at)
+
+    # -- one intent ----------------------------------------------------------------------------------------------------------
+
+    def _propose(self, intent: OrderIntent) -> Proposal:
+        now = self._clock.wall_ms()
+        named = intent.symbol or "?"
+        venue = self._venues.get((intent.account, intent.exchange))
+        if venue is None:
+            known = ", ".join(sorted("/".join(key) for key in self._venues))
+            reason = f"no executor serves {intent.account}/{intent.exchange}; this one serves {known}"
+            return Proposal(named, refusal=refused(Code.UNKNOWN_ACCOUNT, reason, ResultStatus.INVALID))
+        late = out_of_time(intent, now)
+        if late is not None:
+            return Proposal(named, refusal=late)
+        if intent.action is Action.CANCEL:
+            return self._cancel(intent)
+        rules = venue.rules(named)
+        if intent.reduces:
+            return self._exit(intent, rules or self._rules_of_position(intent), now)
+        if rules is None:
+            return Proposal(
+                named, refusal=refused(Code.UNKNOWN_SYMBOL, _why_unknown(named), ResultStatus.INVALID)
+            )
+        return self._entry(intent, rules, now)
+
+    def _entry(self, intent: OrderIntent, rules: Rules, now: int) -> Proposal:
+        side = intent.side or Side.BUY  # the contract demands one to open
+        leg = entry_leg(self._terms, rules.symbol, side)
+        book = self._book(intent.account, intent.exchange, rules.symbol, leg)
+        found = self._objection((intent.account, intent.exchange), book.book_id) or self._bus_objection()
+        if found is not None:
+            return Proposal(rules.symbol, leg, refusal=refused(*found))
+        quote = self._prices.get(rules.symbol)
+        return Proposal.of(
+            rules.symbol,
+            leg,
+            propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now),
+        )
+
+    def _exit(self, intent: OrderIntent, rules: Rules | None, now: int) -> Proposal:
+        if rules is None:
+            named = intent.symbol or "?"
+            return Proposal(
+                named, refusal=refused(Code.UNKNOWN_SYMBOL, _why_unknown(named), ResultStatus.INVALID)
+            )
+        legs = {
+            leg: self._view.position(book_id(intent.account, intent.exchange, rules.symbol, leg))
+            for leg in Leg
+        }
+        named_position = self._view.positions.get(intent.position_id or "")
+        leg: Leg | Refusal
+        if named_position is not None and named_position.symbol == rules.symbol:
+            leg = named_position.leg
+        else:
+            leg = exit_leg(
+                self._terms, rules.symbol, intent, legs[Leg.LONG] is not None, legs[Leg.SHORT] is not None
+            )
+        if isinstance(leg, Refusal):
+            return Proposal(rules.symbol, refusal=leg)
+        quote = self._prices.get(rules.symbol)
+        return Proposal.of(
+            rules.symbol, leg, propose_exit(intent, rules, leg, legs[leg], quote, self._terms, now)
+        )
+
+    def _cancel(self, intent: OrderIntent) -> Proposal:
+        """Never blocked: what there is to cancel, the ledger knows."""
+        row = self._view.orders.get(intent.order_id or "")
+        cancel = CancelRequest(order_id=intent.order_id)
+        if row is not None:
+            return Proposal(row.symbol, row.leg, cancel=cancel)
+        symbol = "?"
+        if intent.symbol is not None:
+            try:
+                symbol = canonical(intent.symbol)
+            except ContractViolation as error:
+                if intent.order_id is None:
+                    return Proposal(
+                        intent.symbol, refusal=refused(Code.UNKNOWN_SYMBOL, str(error), ResultStatus.INVALID)
+                    )
+        leg = Leg.NET
+        if intent.side is not None and self._terms.hedges(symbol):
+            leg = entry_leg(self._terms, symbol, intent.side)
+        return Proposal(symbol, leg, cancel=cancel)
+
+    def _book(self, account: str, exchange: str, symbol: str, leg: Leg) -> Book:
+        key = book_id(account, exchange, symbol, leg)
+        view, inflight = self._view, self._inflight
+        position = view.position(key)
+        return Book(
+            key,
+            account,
+            view.books.get(key),
+            position,
+            inflight.held(key, position),
+            inflight.is_unknown(key),
+            self._trading(account, key),
+        )
+
+    def _trading(self, account: str, book: str) -> TradingState:
+        """The strictest of the states set for all, for the account, for the book."""
+        control = self._view.control
+        if not control:
+            return TradingState.ACTIVE
+        keys = ((Scope.ALL.value, ""), (Scope.ACCOUNT.value, account), (Scope.BOOK.value, book))
+        states = [control[key].state for key in keys if key in control]
+        return max(states, key=_STRICTNESS.__getitem__, default=TradingState.ACTIVE)
+
+    def _rules_of_position(self, intent: OrderIntent) -> Rules | None:
+        """An open position can be closed under its own name, even where that name means nothing to the settings any more."""
+        position = self._view.positions.get(intent.position_id or "")
+        if position is None:
+            position = self._view.position(book_id(intent.account, intent.exchange, intent.symbol or "?"))
+        return None if position is None else _rules_of(position)
+
+    # -- the proposal -----------------------------------------------------------------------------------------------------------
+
+    def epoch(self, account: str) -> int:
+        """The epoch of this incarnation for *account*."""
+        return self.epochs.get(account) or 1 + self._view.executors.get(account, 0)
+
+    def _answer(
+        self, intent_id: str, content: str, intent: OrderIntent | None, proposal: Proposal
+    ) -> OrderReserve:
+        account = intent.account if intent is not None else "main"
+        return OrderReserve.model_construct(
+            id="r-" + digest(intent_id, self._incarnation, content),
+            cause_id=intent_id,
+            correlation_id=(intent.correlation_id if intent is not None else None) or intent_id,
+            at=self._clock.wall_ms(),
+            intent_id=intent_id,
+            intent_digest=content,
+            account=account,
+            exchange=intent.exchange if intent is not None else "paper",
+            symbol=proposal.symbol,
+            leg=proposal.leg,
+            strategy=intent.strategy if intent is not None else None,
+            incarnation=self._incarnation,
+            epoch=self.epoch(account),
+            order=proposal.order,
+            cancel=proposal.cancel,
+            refusal=proposal.refusal,
+            attempted_side=intent.side if intent is not None else None,
+            attempted_quantity=intent.quantity if intent is not None else None,
+        )
+
+
+def _malformed(error: ContractViolation | None, body: bytes) -> Refusal:
+    text = str(error) if error is not None else "body: this is no intent"
+    return refused(
+        Code.TOO_LARGE if len(body) > MAX_BODY_BYTES else Code.MALFORMED, text, ResultStatus.INVALID
+    )
+
+
+def _why_unknown(named: str) -> str:
+    try:
+        return f"{canonical(named)} is not traded at this venue"
+    except ContractViolation as error:
+        return str(error)
+
+
+def _rules_of(position: PositionRow) -> Rules:
+    base, _, quote = position.symbol.partition("/")
+    zero = position.quantity - position.quantity
+    return Rules(
+        position.symbol,
+        position.kind,
+        base,
+        quote,
+        position.settle,
+        position.contract_size,
+        STEP,
+        STEP,
+        zero,
+        zero,
+    )

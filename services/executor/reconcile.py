@@ -1,0 +1,213 @@
+"""Venue against ledger: positions, open orders and trades, every minute and after every fresh view.
+
+One difference is no alarm: a fill may be on its way. It is read again a second later; then every trade that the ledger is
+not known to have is published once more, which repairs whatever was lost on the bus; and what differs even then is told:
+red light, and no entry on that book until a person has looked. Nothing is deleted because a source is empty.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from holdfast.contracts.codes import Code, Leg, OrderState, PositionSide
+from holdfast.contracts.money import ZERO, canonical
+from holdfast.contracts.rows import OrderRow, book_id
+from holdfast.contracts.wire import Outgoing
+from holdfast.domain.inflight import InFlight
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.venues.port import VenuePosition
+from services.executor.dispatch import Dispatcher
+from services.executor.guard import Guard, Key
+from services.executor.owed import Owed
+
+log = logging.getLogger("holdfast.executor")
+OVERLAP_MS = 600_000
+"""Market time before the last recorded fill from which trades are read."""
+MOST_TRADES = 1_000
+"""Latest trades that are offered again; those of live orders are read whatever their number."""
+ASK_AGAIN_MS = 2_000
+"""After a read that failed."""
+READ_AGAIN_MS = (1_000, 3_000)
+"""After the first difference, and after the repair."""
+_MOVING = frozenset({OrderState.RESERVED, OrderState.CANCELING, OrderState.UNKNOWN})
+Held = dict[tuple[str, Leg], Decimal]
+
+
+@dataclass(slots=True)
+class _Difference:
+    """How often in a row a book differed, and how."""
+
+    text: str
+    seen: int = 1
+
+
+class Reconciler:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        view: LedgerView,
+        guard: Guard,
+        owed: Owed,
+        inflight: InFlight,
+        dispatcher: Dispatcher,
+        every_ms: int,
+    ) -> None:
+        self._clock, self._view, self._guard = clock, view, guard
+        self._owed, self._inflight, self._dispatcher = owed, inflight, dispatcher
+        self._every_ms, self._due = every_ms, 0
+        self._differences: dict[str, _Difference] = {}
+        self._strangers: dict[Key, list[str]] = {}
+
+    def soon(self) -> None:
+        """Compare at the next opportunity."""
+        self._due = self._clock.monotonic_ms()
+
+    async def run(self) -> list[Outgoing]:
+        """Compare, if it is time to."""
+        now = self._clock.monotonic_ms()
+        if now < self._due:
+            return []
+        self._due = now + self._every_ms
+        outputs: list[Outgoing] = []
+        for key in list(self._guard.venues):
+            outputs += await self.read_trades(key)
+            await self._compare_orders(key)
+            outputs += await self._compare_positions(key)
+            if self._guard.is_silent(key):
+                self._due = now + min(self._every_ms, ASK_AGAIN_MS)
+        pending = [
+            difference.seen
+            for difference in self._differences.values()
+            if difference.seen <= len(READ_AGAIN_MS)
+        ]
+        if pending:
+            self._due = min(self._due, now + min(READ_AGAIN_MS[seen - 1] for seen in pending))
+        return outputs
+
+    async def read_trades(self, key: Key) -> list[Outgoing]:
+        """Offer the venue's latest trades to the ledger, but for those that it is known to have."""
+        totals = [
+            total.last_executed_at
+            for total in self._view.totals.values()
+            if (total.account, total.exchange) == key
+        ]
+        trades = await self._guard.recent(key, max(max(totals, default=0) - OVERLAP_MS, 0), MOST_TRADES)
+        live = self._view.orders
+        ended = [fill for fill in trades or () if fill.order_id not in live]
+        return self._owed.history(ended, {}, self._clock.monotonic_ms())
+
+    # -- orders ---------------------------------------------------------------------------------------------------------------
+
+    async def _compare_orders(self, key: Key) -> None:
+        """Orders open at the venue that the ledger does not know are told; live ones that are not open there are looked up."""
+        live = {row.order_id: row for row in self._view.orders.values() if (row.account, row.exchange) == key}
+        shown = await self._guard.read(key, "open orders", self._guard.venues[key].open_orders())
+        if shown is None:
+            return
+        open_there = {order.order_id for order in shown}
+        unknown = [
+            order.order_id
+            for order in shown
+            if order.order_id not in live and order.order_id not in self._view.orders
+        ]
+        self._strangers[key] = unknown
+        for order_id, row in live.items():
+            if order_id not in open_there and self._is_settled(row):
+                self._dispatcher.look_up_soon(order_id)
+
+    def _is_settled(self, row: OrderRow) -> bool:
+        """Whether nothing about the order is on its way."""
+        return not self._dispatcher.is_asked(row.order_id) and not self._owed.has_fill_of(row.order_id)
+
+    # -- positions ---------------------------------------------------------------------------------------------------------------
+
+    async def _compare_positions(self, key: Key) -> list[Outgoing]:
+        venue = self._guard.venues[key]
+        before = self._held_by_ledger(key)
+        shown = await self._guard.read(key, "positions", venue.positions())
+        if shown is None:
+            return []
+        theirs = _by_book(shown)
+        outputs: list[Outgoing] = []
+        owed = self._owed.symbols()
+        for symbol, leg in sorted(theirs.keys() | before.keys()):
+            book = book_id(*key, symbol, leg)
+            there, here = theirs.get((symbol, leg), ZERO), before.get((symbol, leg), ZERO)
+            if there == here:
+                self._differences.pop(book, None)
+                self._owed.agrees(symbol)
+            elif (*key, symbol) not in owed and not self._is_moving(book):
+                outputs += await self._differ(
+                    key,
+                    symbol,
+                    book,
+                    f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}",
+                )
+        return outputs
+
+    def _held_by_ledger(self, key: Key) -> Held:
+        rows = (row for row in self._view.positions.values() if (row.account, row.exchange) == key)
+        return {
+            (row.symbol, row.leg): row.quantity if row.side is PositionSide.LONG else -row.quantity
+            for row in rows
+        }
+
+    def _is_moving(self, book: str) -> bool:
+        return self._inflight.is_moving(book) or any(
+            row.state in _MOVING for row in self._view.live_orders(book)
+        )
+
+    async def _differ(self, key: Key, symbol: str, book: str, text: str) -> list[Outgoing]:
+        known = self._differences.get(book)
+        if known is None or known.text != text:
+            self._differences[book] = _Difference(text)
+            return []
+        known.seen += 1
+        if known.seen == len(READ_AGAIN_MS):
+            log.warning("%s; publishing its trades again", text)
+            return await self._repair(key, symbol)
+        if known.seen == len(READ_AGAIN_MS) + 1:
+            log.error("%s; no entries on this book until a person has looked", text)
+        return []
+
+    async def _repair(self, key: Key, symbol: str) -> list[Outgoing]:
+        """Every trade of *symbol* that the ledger is not known to have, once more."""
+        trades = await self._guard.read(key, "trades", self._guard.venues[key].trades_since(0))
+        mine = [fill for fill in trades or () if fill.symbol == symbol]
+        self._owed.offer_again(fill.key for fill in mine)
+        return self._owed.history(mine, {}, self._clock.monotonic_ms())
+
+    # -- what is told -------------------------------------------------------------------------------------------------------------
+
+    def objection(self, book: str) -> tuple[Code, str] | None:
+        """Why no entry may be opened on *book*."""
+        difference = self._differences.get(book)
+        if difference is None or difference.seen <= len(READ_AGAIN_MS):
+            return None
+        return Code.RECORD_MISMATCH, difference.text
+
+    def complaints(self) -> Iterable[str]:
+        """Differences that lasted: the light is red."""
+        return [
+            difference.text
+            for difference in self._differences.values()
+            if difference.seen > len(READ_AGAIN_MS)
+        ]
+
+    def warnings(self) -> Iterable[str]:
+        """What is being looked into."""
+        for (account, exchange), order_ids in self._strangers.items():
+            if order_ids:
+                yield f"{account}/{exchange}: {len(order_ids)} open orders at the venue are not of this ledger, like {order_ids[0]}"
+        for difference in self._differences.values():
+            if difference.seen <= len(READ_AGAIN_MS):
+                yield f"{difference.text} (reading again)"
+
+
+def _by_book(shown: Iterable[VenuePosition]) -> Held:
+    return {(position.symbol, position.leg): position.quantity for position in shown if position.quantity}

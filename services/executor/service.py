@@ -1,0 +1,285 @@
+"""The executor's handlers: entries, exits, the ledger's updates and answers, ticks, time.
+
+One intent's way: `intake` turns it into a proposal (`order.reserve`), `desk` waits for the ledger's answer, `dispatch`
+sends the order once the ledger shows it as RESERVED for this incarnation, `owed` keeps every fill and status until the
+ledger shows it, `reconcile` compares the venue with the ledger. Here they are put together; nothing is decided here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
+from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
+from holdfast.contracts.wire import Entry, Outgoing
+from holdfast.domain.inflight import InFlight
+from holdfast.domain.limits import Limits
+from holdfast.domain.precheck import Terms
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.runtime.ids import Ids
+from holdfast.runtime.settings import Settings
+from holdfast.venues.paper import PaperVenue
+from holdfast.venues.port import Venue
+from services.executor.desk import Batch, Desk
+from services.executor.dispatch import Dispatcher
+from services.executor.guard import Guard
+from services.executor.intake import Intake, passes_freely
+from services.executor.owed import Owed
+from services.executor.prices import Prices
+from services.executor.reconcile import Reconciler
+
+log = logging.getLogger("holdfast.executor")
+SLOW_ANSWER_MS = 10_000
+"""An intent that the ledger has not answered for this long is worth a warning."""
+MOST_WARNINGS = 20
+_NO_END = frozenset({ResultStatus.ACCEPTED, ResultStatus.UNKNOWN})
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What of the settings the pre-check depends on."""
+    return Terms(
+        limits=Limits.of(settings.limits),
+        send_within_ms=settings.executor.send_within_ms,
+        max_tick_age_ms=int(settings.executor.max_tick_age_s * 1000),
+        spot_short=settings.paper.spot_short,
+        hedging=settings.hedging.allow,
+        hedged=frozenset(settings.hedging.symbols),
+    )
+
+
+class Executor:
+    """See the module. *venues* by (account, exchange) may be filled until the first view is loaded."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+        view: LedgerView,
+        venues: Mapping[tuple[str, str], Venue],
+        incarnation: str,
+        *,
+        bus_fullness_pct: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._clock, self._view, self._venues = clock, view, venues
+        self._bus_fullness_pct, self._full_pct = bus_fullness_pct, settings.bus.full_pct
+        resend = settings.executor.resend_after_ms
+        self.guard, self.desk, self.owed, self.prices = Guard(venues), Desk(resend), Owed(resend), Prices()
+        self.inflight = InFlight()
+        self.dispatcher = Dispatcher(
+            clock=clock,
+            ids=ids,
+            view=view,
+            guard=self.guard,
+            desk=self.desk,
+            owed=self.owed,
+            incarnation=incarnation,
+            resend_after_ms=resend,
+        )
+        self.reconciler = Reconciler(
+            clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
+            every_ms=int(settings.executor.reconcile_every_s * 1000),
+        )  # fmt: skip
+        self.intake = Intake(
+            terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
+            incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
+        )  # fmt: skip
+        self._loaded = asyncio.Event()
+        self._held_back: list[Outgoing] = []
+        """Proposals of exits that came in one batch with entries which must wait: the next handler that returns takes them along."""
+
+    # -- intents ------------------------------------------------------------------------------------------------------------------
+
+    async def on_entries(self, batch: Sequence[Entry]) -> list[Outgoing]:
+        """`order.intent`. Waits while two batches are unanswered; exits among the entries do not."""
+        await self._loaded.wait()
+        free = [entry for entry in batch if passes_freely(entry)]
+        waiting = [entry for entry in batch if not passes_freely(entry)]
+        outputs = self.intake.take(free, None)
+        if waiting:
+            if self.desk.is_full:
+                self._held_back += outputs
+                outputs = []
+                await self.desk.room()
+            outputs += self.intake.take(waiting, Batch())
+        return outputs
+
+    async def on_exits(self, batch: Sequence[Entry]) -> list[Outgoing]:
+        """`order.intent.exit`, the express lane: never waits for anything but the first view."""
+        await self._loaded.wait()
+        return self._take_held_back() + self.intake.take(batch, None)
+
+    def _take_held_back(self) -> list[Outgoing]:
+        held, self._held_back = self._held_back, []
+        return held
+
+    def _objection(self, key: tuple[str, str], book: str) -> tuple[Code, str] | None:
+        return self.guard.objection(key) or self.reconciler.objection(book)
+
+    def _bus_objection(self) -> tuple[Code, str] | None:
+        full = self._bus_fullness_pct()
+        if full is None or full < self._full_pct:
+            return None
+        return (
+            Code.BUS_FULL,
+            f"the bus uses {full:.0f} % of its memory; from bus.full_pct = {self._full_pct} on only exits pass",
+        )
+
+    # -- the ledger ---------------------------------------------------------------------------------------------------------------
+
+    async def on_reset(self) -> list[Outgoing]:
+        """The view was loaded from a snapshot: at start, and after a gap, a wipe, a rewind."""
+        view = self._view
+        for account in {account for account, _ in self._venues}:
+            self.intake.epochs.setdefault(account, 1 + view.executors.get(account, 0))
+        self._check_epochs(view.executors)
+        self.guard.bind(view)
+        self.inflight.load(view)
+        self.owed.start_again(view.orders)
+        for row in list(view.orders.values()):
+            self.dispatcher.take_row(row, fresh=True)
+        self.reconciler.soon()
+        outputs = self._take_held_back() + await self.dispatcher.send()
+        outputs += await self.dispatcher.cancel_due()
+        outputs += await self.dispatcher.look_up_due()
+        for key in list(self._venues):
+            outputs += await self.reconciler.read_trades(key)
+        self._loaded.set()
+        return outputs
+
+    async def on_updates(self, updates: Sequence[LedgerUpdated]) -> list[Outgoing]:
+        """Rows that changed: confirm what is owed, acknowledge what is answered, send what is reserved, cancel what is to end."""
+        outputs = self._take_held_back()
+        mono = self._clock.monotonic_ms()
+        for update in updates:
+            if update.executors:
+                self._check_epochs(update.executors)
+            for row in update.orders:
+                self.inflight.take_order(row)
+                self.owed.order_row(row)
+                self.dispatcher.take_row(row)
+            for position in update.positions:
+                self.inflight.take_position(position)
+            for fill in update.fills:
+                self.owed.confirm(fill.key)
+            for intent in update.intents:
+                if intent.is_final:
+                    self._withdraw(intent.intent_id)
+                outputs += self.desk.answered(intent.intent_id, mono)
+            if update.kind is UpdateKind.ADOPTED:
+                await self._adopt(update)
+        outputs += await self.dispatcher.send()
+        outputs += await self.dispatcher.cancel_due()
+        return outputs
+
+    def _withdraw(self, intent_id: str) -> None:
+        """The intent has ended; if its order was never recorded, its claim on the book goes."""
+        pending = self.desk.pending.get(intent_id)
+        order = pending.reserve.order if pending is not None else None
+        if order is not None and order.order_id not in self._view.orders:
+            self.desk.asked.pop(order.order_id, None)
+            self.inflight.withdraw(order.order_id)
+
+    async def _adopt(self, update: LedgerUpdated) -> None:
+        """Positions that a person brought in exist at the paper venue from now on, too."""
+        for key, venue in self._venues.items():
+            fills = [
+                fill
+                for fill in update.fills
+                if fill.kind is FillKind.ADOPTION and (fill.account, fill.exchange) == key
+            ]
+            if fills and isinstance(venue, PaperVenue):
+                await self.guard.read(key, "adopt", venue.adopt(fills, now_ms=self._clock.wall_ms()))
+
+    def _check_epochs(self, executors: Mapping[str, int]) -> None:
+        for account, epoch in executors.items():
+            mine = self.intake.epochs.get(account)
+            if mine is not None and epoch > mine:
+                raise Terminal(
+                    f"another executor has taken over account {account} (epoch {epoch}, this one has {mine})",
+                    EXIT_HELD,
+                )
+
+    async def on_results(self, batch: Sequence[Entry]) -> list[Outgoing]:
+        """`intent.result`: repeated answers, which change nothing in the ledger and so appear nowhere else."""
+        outputs: list[Outgoing] = []
+        mono = self._clock.monotonic_ms()
+        for entry in batch:
+            result = entry.message
+            if not isinstance(result, IntentResult) or not result.repeated:
+                continue
+            pending = self.desk.pending.get(result.intent_id)
+            if pending is None:
+                continue
+            if result.cause_id == pending.reserve.id and result.status not in _NO_END:
+                self._withdraw(result.intent_id)
+            outputs += self.desk.answered(result.intent_id, mono)
+        return outputs
+
+    # -- prices and time ------------------------------------------------------------------------------------------------------------
+
+    async def on_ticks(self, batch: Sequence[Entry]) -> list[Outgoing]:
+        """`market.tick`: the pre-check's prices; and what the venue does at them."""
+        now = self._clock.wall_ms()
+        ticks = self.prices.take((entry.message for entry in batch if isinstance(entry.message, Tick)), now)
+        outputs = self._take_held_back()
+        for key, venue in self._venues.items():
+            outputs += self.dispatcher.take_events(
+                await self.guard.read(key, "ticks", venue.on_ticks(ticks, now_ms=now))
+            )
+        return outputs
+
+    async def on_time(self) -> list[Outgoing]:
+        """Each 200 ms: publish again what nobody has confirmed, ask about what is unproven, compare."""
+        if not self._loaded.is_set():
+            return []
+        mono, wall = self._clock.monotonic_ms(), self._clock.wall_ms()
+        outputs = self._take_held_back() + self.desk.due(mono) + self.owed.due(mono, self._view.orders)
+        for order_id in self.desk.overdue(mono):
+            self.inflight.withdraw(order_id)
+        outputs += self.dispatcher.tell_accepted()
+        for key, venue in self._venues.items():
+            outputs += self.dispatcher.take_events(
+                await self.guard.read(key, "poll", venue.poll(now_ms=wall))
+            )
+        outputs += await self.dispatcher.cancel_due()
+        outputs += await self.dispatcher.look_up_due()
+        outputs += await self.reconciler.run()
+        self.dispatcher.forget_old()
+        return outputs
+
+    # -- the light ----------------------------------------------------------------------------------------------------------------
+
+    def heartbeat(self) -> dict[str, Any]:
+        """Fields of this service's heartbeat."""
+        complaints = [*self.guard.complaints(), *self.reconciler.complaints()]
+        return {
+            "seq": max(self._view.seq, 0),
+            "unreadable": "; ".join(complaints)[:1000] or None,
+            "warnings": [text[:1000] for text in self._warnings()][:MOST_WARNINGS],
+            "details": {
+                "unanswered": str(len(self.desk.pending)),
+                "unconfirmed_fills": str(len(self.owed.fills)),
+                "unconfirmed_statuses": str(len(self.owed.statuses)),
+                "live_orders": str(len(self._view.orders)),
+                "looked_up": str(len(self.dispatcher.lookups)),
+                "prices": str(len(self.prices)),
+                "epochs": ",".join(
+                    f"{account}:{epoch}" for account, epoch in sorted(self.intake.epochs.items())
+                ),
+            },
+        }
+
+    def _warnings(self) -> list[str]:
+        warnings = [*self.dispatcher.missing.values(), *self.reconciler.warnings()]
+        oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
+        if oldest > SLOW_ANSWER_MS:
+            warnings.append(
+                f"the ledger has not answered {len(self.desk.pending)} intents, the oldest for {oldest // 1000} s"
+            )
+        if unknown := len(self._view.unknown_orders()):
+            warnings.append(f"{unknown} orders have no clear answer from the venue yet")
+        return warnings
