@@ -4,7 +4,7 @@ Wishes are named as wishes (OrderIntent, OrderReserve, SnapshotRequest), facts a
 LedgerUpdated). Times are milliseconds UTC; `at` is wall time, `executed_at` and `Tick.at` are market time.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -299,7 +299,7 @@ class Fill(Message):
 
     @property
     def key(self) -> str:
-        return "|".join((self.account, self.exchange, self.symbol, self.order_id, self.trade_id))
+        return f"{self.account}|{self.exchange}|{self.symbol}|{self.order_id}|{self.trade_id}"
 
 
 class Trade(Message):
@@ -341,8 +341,6 @@ class Trade(Message):
 class LedgerUpdated(Message):
     """All rows that one message changed, as they now are. Its entry id is `<seq>-0`; `kind` and `hash` stand beside the body."""
 
-    WIRE_KIND: ClassVar[bool] = True
-
     seq: Annotated[int, Field(ge=1)]
     store_id: Identifier
     epoch: Annotated[int, Field(ge=0)]
@@ -361,6 +359,28 @@ class LedgerUpdated(Message):
     nav: list[NavRow] = Field(default_factory=list)
     executors: dict[str, int] = Field(default_factory=dict)
     """Account -> epoch of the executor whose reservations count."""
+
+    def body(self) -> bytes:
+        """As every message's, without the tables that nothing changed in."""
+        return self.__pydantic_serializer__.to_json(
+            self, exclude_none=True, exclude={name for name in _TABLES if not getattr(self, name)}
+        )
+
+
+_TABLES = (
+    "positions",
+    "orders",
+    "books",
+    "intents",
+    "fills",
+    "trades",
+    "blocked",
+    "control",
+    "totals",
+    "quarantine",
+    "nav",
+    "executors",
+)
 
 
 class LedgerSnapshot(Message):
@@ -500,4 +520,6 @@ def flatten_fields(message: Message) -> dict[str, Any]:
     return message.model_dump(mode="json", exclude_none=True)
 
 
-__all__ = [name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, Frozen)] + ["ContractViolation"]
+__all__ = [
+    name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, Frozen)
+] + ["ContractViolation"]

@@ -45,32 +45,127 @@ class Stream:
         return self.consumers if self.reading is Reading.WORK else ()
 
 
-def _work(name: str, message: type[Message], what: str, producers: tuple[str, ...], consumers: tuple[str, ...]) -> Stream:
+def _work(
+    name: str, message: type[Message], what: str, producers: tuple[str, ...], consumers: tuple[str, ...]
+) -> Stream:
     return Stream(name, message, what, producers, consumers, Reading.WORK)
 
 
-def _view(name: str, message: type[Message], what: str, producers: tuple[str, ...], consumers: tuple[str, ...], maxlen: int | None, extra_fields: tuple[str, ...] = ()) -> Stream:
+def _view(
+    name: str,
+    message: type[Message],
+    what: str,
+    producers: tuple[str, ...],
+    consumers: tuple[str, ...],
+    maxlen: int | None,
+    extra_fields: tuple[str, ...] = (),
+) -> Stream:
     return Stream(name, message, what, producers, consumers, Reading.VIEW, maxlen, extra_fields)
 
 
 ORDER_INTENT = _work("order.intent", m.OrderIntent, "a wish to open, close or cancel", (ANYONE,), (EXECUTOR,))
-ORDER_INTENT_EXIT = _work("order.intent.exit", m.OrderIntent, "the express lane: reduce-only wishes", (EXIT_SCANNER, CLI, DASHBOARD), (EXECUTOR,))
-ORDER_RESERVE = _work("order.reserve", m.OrderReserve, "the exact order the executor wants to send, or the code with which it refuses", (EXECUTOR,), (LEDGER,))
-ORDER_BLOCKED = _view("order.blocked_by_invariant", m.OrderBlocked, "a refused intent: code, reason, what is held, what is in the way", (LEDGER,), (STATE_PUBLISHER, ANYONE), 100_000)
-INTENT_RESULT = _view("intent.result", m.IntentResult, "the answer to an intent", (LEDGER,), (EXECUTOR, ANYONE), 100_000)
-ORDER_STATUS = _work("order.status", m.OrderStatus, "accepted, rejected, canceled, expired, unknown, absent; with evidence", (EXECUTOR,), (LEDGER,))
-FILL = _work("fill", m.Fill, "one execution (or funding, liquidation, adjustment, adoption) at the venue", (EXECUTOR, CLI), (LEDGER,))
-LEDGER_UPDATED = _view("ledger.updated", m.LedgerUpdated, "all rows that one message changed, as they now are, and why", (LEDGER,), (EVERYONE,), None, ("kind", "hash"))
-LEDGER_SNAPSHOT = _view("ledger.snapshot", m.LedgerSnapshot, "everything live as of a sequence, in parts with a checksum", (LEDGER,), (EVERYONE,), None)
-LEDGER_TRADE = _view("ledger.trade", m.Trade, "a closed position with its story", (LEDGER,), (LEARNER, STATE_PUBLISHER), 10_000)
-SNAPSHOT_REQUEST = _work("snapshot.request", m.SnapshotRequest, "please publish a snapshot", (EVERYONE,), (LEDGER,))
-EXIT_ADJUST = _work("exit.adjust", m.ExitAdjust, "new exits of a position; tighten-only unless a person insists", (EXIT_SCANNER, DASHBOARD, CLI), (LEDGER,))
-MARKET_TICK = _view("market.tick", m.Tick, "bid, ask, last", (MARKET_FEED,), (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DEMO), 20_000)
-PREDICTION = _view("prediction", m.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000)
-EXIT_THRESHOLDS = _view("exit.thresholds", m.ExitThresholds, "the exit policy's numbers, versioned", (LEARNER,), (LEDGER, EXIT_SCANNER), 1_000)
-CONTROL = _work("control", m.Control, "active, reduce-only, halted; by whom and why", (DASHBOARD, CLI), (LEDGER,))
-HEARTBEAT = _view("heartbeat", m.Heartbeat, "proof of life and of progress", (EVERYONE,), (STATE_PUBLISHER,), 10_000)
-DEAD_LETTER = _view("dead.letter", m.DeadLetter, "an entry that a service could not use, kept whole", (EVERYONE,), (PEOPLE,), 100_000)
+ORDER_INTENT_EXIT = _work(
+    "order.intent.exit",
+    m.OrderIntent,
+    "the express lane: reduce-only wishes",
+    (EXIT_SCANNER, CLI, DASHBOARD),
+    (EXECUTOR,),
+)
+ORDER_RESERVE = _work(
+    "order.reserve",
+    m.OrderReserve,
+    "the exact order the executor wants to send, or the code with which it refuses",
+    (EXECUTOR,),
+    (LEDGER,),
+)
+ORDER_BLOCKED = _view(
+    "order.blocked_by_invariant",
+    m.OrderBlocked,
+    "a refused intent: code, reason, what is held, what is in the way",
+    (LEDGER,),
+    (STATE_PUBLISHER, ANYONE),
+    100_000,
+)
+INTENT_RESULT = _view(
+    "intent.result", m.IntentResult, "the answer to an intent", (LEDGER,), (EXECUTOR, ANYONE), 100_000
+)
+ORDER_STATUS = _work(
+    "order.status",
+    m.OrderStatus,
+    "accepted, rejected, canceled, expired, unknown, absent; with evidence",
+    (EXECUTOR,),
+    (LEDGER,),
+)
+FILL = _work(
+    "fill",
+    m.Fill,
+    "one execution (or funding, liquidation, adjustment, adoption) at the venue",
+    (EXECUTOR, CLI),
+    (LEDGER,),
+)
+LEDGER_UPDATED = _view(
+    "ledger.updated",
+    m.LedgerUpdated,
+    "all rows that one message changed, as they now are, and why",
+    (LEDGER,),
+    (EVERYONE,),
+    None,
+    ("kind", "hash"),
+)
+LEDGER_SNAPSHOT = _view(
+    "ledger.snapshot",
+    m.LedgerSnapshot,
+    "everything live as of a sequence, in parts with a checksum",
+    (LEDGER,),
+    (EVERYONE,),
+    None,
+)
+LEDGER_TRADE = _view(
+    "ledger.trade", m.Trade, "a closed position with its story", (LEDGER,), (LEARNER, STATE_PUBLISHER), 10_000
+)
+SNAPSHOT_REQUEST = _work(
+    "snapshot.request", m.SnapshotRequest, "please publish a snapshot", (EVERYONE,), (LEDGER,)
+)
+EXIT_ADJUST = _work(
+    "exit.adjust",
+    m.ExitAdjust,
+    "new exits of a position; tighten-only unless a person insists",
+    (EXIT_SCANNER, DASHBOARD, CLI),
+    (LEDGER,),
+)
+MARKET_TICK = _view(
+    "market.tick",
+    m.Tick,
+    "bid, ask, last",
+    (MARKET_FEED,),
+    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DEMO),
+    20_000,
+)
+PREDICTION = _view(
+    "prediction", m.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
+)
+EXIT_THRESHOLDS = _view(
+    "exit.thresholds",
+    m.ExitThresholds,
+    "the exit policy's numbers, versioned",
+    (LEARNER,),
+    (LEDGER, EXIT_SCANNER),
+    1_000,
+)
+CONTROL = _work(
+    "control", m.Control, "active, reduce-only, halted; by whom and why", (DASHBOARD, CLI), (LEDGER,)
+)
+HEARTBEAT = _view(
+    "heartbeat", m.Heartbeat, "proof of life and of progress", (EVERYONE,), (STATE_PUBLISHER,), 10_000
+)
+DEAD_LETTER = _view(
+    "dead.letter",
+    m.DeadLetter,
+    "an entry that a service could not use, kept whole",
+    (EVERYONE,),
+    (PEOPLE,),
+    100_000,
+)
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,

@@ -50,7 +50,26 @@ class Ack:
     entry_id: str
 
 
-Outgoing = Out | Ack
+@dataclass(slots=True, frozen=True)
+class Numbered:
+    """An entry whose id its writer chooses (`ledger.updated`: `<seq>-0`). Publishing it twice is noticed by the id."""
+
+    stream: Stream
+    entry_id: str
+    message_id: str
+    body: bytes
+    beside: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Trim:
+    """Entries of *stream* below *min_id* are no longer needed."""
+
+    stream: Stream
+    min_id: str
+
+
+Outgoing = Out | Ack | Numbered | Trim
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,18 +92,24 @@ def entry_time_ms(entry_id: str) -> int:
     return int(entry_id.partition("-")[0])
 
 
-def decode(stream: Stream | str, entry_id: str, fields: Mapping[bytes, bytes], *, deliveries: int = 1) -> Entry:
+def decode(
+    stream: Stream | str, entry_id: str, fields: Mapping[bytes, bytes], *, deliveries: int = 1
+) -> Entry:
     """The entry's message; an entry that is none comes back with `error` set, never as an exception."""
     stream = BY_NAME[stream] if isinstance(stream, str) else stream
     body = fields.get(b"body", b"")
-    beside = {"hash": fields.get(b"hash", b"").decode("ascii", "replace"), "kind": fields.get(b"kind", b"").decode("ascii", "replace")}
+    kind, hashed = (fields.get(name, b"").decode("ascii", "replace") for name in (b"kind", b"hash"))
     try:
         if not body:
-            raise ContractViolation("body", f'the entry has no field "body"; it has {sorted(name.decode(errors="replace") for name in fields)[:10]}')
+            raise ContractViolation("body", f'the entry has no field "body"; it has {_names(fields)}')
         message = _parse(stream, entry_id, body)
     except ContractViolation as error:
-        return Entry(stream, entry_id, body, None, error, deliveries=deliveries, **beside)
-    return Entry(stream, entry_id, body, message, deliveries=deliveries, **beside)
+        return Entry(stream, entry_id, body, None, error, hash=hashed, kind=kind, deliveries=deliveries)
+    return Entry(stream, entry_id, body, message, hash=hashed, kind=kind, deliveries=deliveries)
+
+
+def _names(fields: Mapping[bytes, bytes]) -> list[str]:
+    return sorted(name.decode(errors="replace")[:40] for name in fields)[:10]
 
 
 def _parse(stream: Stream, entry_id: str, body: bytes) -> Message:

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 
 from holdfast.contracts.codes import OrderState, PositionSide, Role
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
-from holdfast.contracts.rows import BookRow, ControlRow, NavRow, OrderRow, PositionRow, QuarantineRow, TotalRow
+from holdfast.contracts.rows import (
+    BookRow,
+    ControlRow,
+    NavRow,
+    OrderRow,
+    PositionRow,
+    QuarantineRow,
+    TotalRow,
+)
 from holdfast.contracts.wire import digest
 
 

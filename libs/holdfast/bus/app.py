@@ -1,0 +1,447 @@
+"""One service on the bus: what it reads, what it does on time, how it starts, how it stops, and with which exit code.
+
+A service is wired here and decides nothing here. Its handlers return messages; this publishes them. Order at start:
+reach the bus, create groups, `on_start`, load the ledger view, drain what was left pending, then read new work.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+os.environ.setdefault(
+    "FASTSTREAM_SUPERVISOR_DISABLED", "1"
+)  # its restarts have no backoff; `_keep_reading` has
+
+from faststream.redis import RedisBroker
+from redis.exceptions import ResponseError
+
+from holdfast import __version__
+from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_passing
+from holdfast.bus.follow import Reader, follow, text
+from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
+from holdfast.bus.ledger_feed import LedgerFeed
+from holdfast.bus.work import Handler, Work, Worker, patiently
+from holdfast.contracts.codes import UpdateKind
+from holdfast.contracts.messages import Heartbeat, LedgerUpdated, SnapshotRequest
+from holdfast.contracts.streams import HEARTBEAT, SNAPSHOT_REQUEST, Stream
+from holdfast.contracts.wire import Entry, Out, Outgoing
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock, SystemClock
+from holdfast.runtime.faults import EXIT_TERMINAL, EXIT_UNAVAILABLE, Terminal, Transient
+from holdfast.runtime.ids import Ids, SystemIds
+from holdfast.runtime.settings import Settings
+
+log = logging.getLogger("holdfast.bus")
+
+Timed = Callable[[], Awaitable[list[Outgoing]]]
+Publish = Callable[[list[Outgoing]], Awaitable[None]]
+HEARTBEAT_EVERY_S = 1.0
+WATCH_EVERY_S = 0.2
+CLAIM_EVERY_S = 5.0
+TRIM_EVERY_S = 10.0
+
+
+class ServiceApp:
+    """See the module. `run` blocks until the service stops and returns its exit code."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        instance: str = "0",
+        serial: bool = False,
+    ) -> None:
+        self.name, self.settings, self.instance = name, settings, instance
+        self.clock: Clock = clock or SystemClock()
+        self.ids: Ids = ids or SystemIds(self.clock)
+        self.incarnation = self.ids.new()
+        self.bus_fullness_pct: float | None = None
+        """Share of the bus's memory in use, percent; None while it is not known."""
+        self._serial = asyncio.Lock() if serial else None
+        """One handler at a time, publishing included: what is decided first is published first."""
+        self._keeps_house = False
+        self._works: list[Work] = []
+        self._follows: list[tuple[Stream, Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]], int]] = []
+        self._timers: list[tuple[float, Timed]] = []
+        self._backgrounds: list[Callable[[Publish], Coroutine[Any, Any, None]]] = []
+        self._starters: list[Callable[[], Awaitable[None]]] = []
+        self._stoppers: list[Callable[[], Awaitable[None]]] = []
+        self._ledger: (
+            tuple[
+                LedgerView,
+                Callable[[], Awaitable[list[Outgoing]]],
+                Callable[[Sequence[LedgerUpdated]], Awaitable[list[Outgoing]]],
+                frozenset[UpdateKind] | None,
+            ]
+            | None
+        ) = None
+        self._beat: Callable[[], dict[str, Any]] = dict
+        self._exit: tuple[int, str] | None = None
+        self._stopping: asyncio.Event | None = None
+        self._workers: list[Worker] = []
+        self._lag = (0, 0, 0)
+        self._started_at = self.clock.wall_ms()
+        self._reading_since: int | None = None
+
+    # -- wiring -------------------------------------------------------------------------------------------------------
+
+    def work(
+        self,
+        stream: Stream,
+        handler: Handler,
+        *,
+        batch: int | None = None,
+        acks: Literal["bus", "handler"] = "bus",
+        malformed: Literal["dead_letter", "handler"] = "dead_letter",
+        on_dead: Callable[[Entry], Awaitable[list[Outgoing]]] | None = None,
+    ) -> None:
+        """Read *stream* as work, in this service's group."""
+        self._works.append(
+            Work(
+                stream=stream,
+                handler=handler,
+                batch=batch or self.settings.bus.batch,
+                handler_acks=acks == "handler",
+                takes_malformed=malformed == "handler",
+                on_dead=on_dead,
+            )
+        )
+
+    def ledger(
+        self,
+        view: LedgerView,
+        *,
+        on_reset: Callable[[], Awaitable[list[Outgoing]]],
+        on_updates: Callable[[Sequence[LedgerUpdated]], Awaitable[list[Outgoing]]],
+        kinds: frozenset[UpdateKind] | None = None,
+    ) -> None:
+        """Keep *view* equal to the ledger; *kinds* limits which updates are decoded."""
+        self._ledger = (view, on_reset, on_updates, kinds)
+
+    def follow(
+        self,
+        stream: Stream,
+        handler: Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]],
+        *,
+        last: int = 0,
+    ) -> None:
+        """Read *stream* as a view, from now on or from *last* entries back."""
+        self._follows.append((stream, handler, last))
+
+    def every(self, seconds: float, handler: Timed) -> None:
+        """Call *handler* each *seconds* of wall time, publish what it returns."""
+        self._timers.append((seconds, handler))
+
+    def background(self, run: Callable[[Publish], Coroutine[Any, Any, None]]) -> None:
+        """Run *run(publish)* beside everything else, until it returns or the service stops."""
+        self._backgrounds.append(run)
+
+    def keep_house(self) -> None:
+        """Trim the work streams: one service does it for all."""
+        self._keeps_house = True
+
+    def heartbeat(self, fields: Callable[[], dict[str, Any]]) -> None:
+        self._beat = fields
+
+    def on_start(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._starters.append(run)
+
+    def on_stop(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._stoppers.append(run)
+
+    def stop(self, code: int = 0, why: str = "") -> None:
+        """End the service. The first call decides the exit code."""
+        if self._exit is None:
+            self._exit = (code, why)
+            if code:
+                log.critical("%s stops with exit code %d: %s", self.name, code, why)
+        if self._stopping is not None:
+            self._stopping.set()
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until stopped; returns the exit code."""
+        return asyncio.run(self.serve())
+
+    async def serve(self) -> int:
+        """As `run`, inside a running loop."""
+        self._stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(signum, self.stop)
+            except (NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test drives us
+                break
+        self.client = connect(self.settings.bus.url)
+        self.publisher = Publisher(self.client, self.name, self.settings.bus.prefix)
+        self._broker = RedisBroker(
+            self.settings.bus.url,
+            protocol="2",
+            socket_timeout=SOCKET_TIMEOUT_S,
+            logger=logging.getLogger("holdfast.faststream"),
+            log_level=logging.DEBUG,
+            graceful_timeout=5.0,
+        )
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._start(tasks)
+            await self._stopping.wait()
+        except Terminal as error:
+            self.stop(error.code, str(error))
+        except Exception as error:
+            log.exception("%s could not start", self.name)
+            self.stop(EXIT_TERMINAL, f"{type(error).__name__}: {error}")
+        finally:
+            await self._shut(tasks)
+        return self._exit[0] if self._exit else 0
+
+    async def _start(self, tasks: list[asyncio.Task[None]]) -> None:
+        await patiently(self._reach_bus, self.clock, int(self.settings.bus.store_patience_s * 1000))
+        for starter in self._starters:
+            await starter()
+        self._spawn(tasks, self._heartbeats())
+        for stream, handler, last in self._follows:
+            self._spawn(tasks, self._follow_view(stream, handler, last))
+        for seconds, timed in self._timers:
+            self._spawn(tasks, self._timer(seconds, timed))
+        for background in self._backgrounds:
+            self._spawn(tasks, background(self.publish))
+        if self._ledger is not None:
+            await self._follow_ledger(tasks)
+        await self._start_working(tasks)
+
+    async def _reach_bus(self) -> None:
+        try:
+            await self.client.ping()
+            await create_groups(self.client, self.settings.bus.prefix)
+        except Exception as error:
+            if is_passing(error):
+                raise Transient(f"no bus at {self.settings.bus.url.rpartition('@')[2]}: {error}") from error
+            raise
+
+    def _spawn(self, tasks: list[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(self._ended)
+        tasks.append(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        code = error.code if isinstance(error, Terminal) else EXIT_TERMINAL
+        if not isinstance(error, Terminal):
+            log.error("%s: a task failed", self.name, exc_info=error)
+        self.stop(code, f"{type(error).__name__}: {error}")
+
+    async def publish(self, outputs: list[Outgoing]) -> None:
+        """Publish, waiting out a bus that is gone."""
+        if outputs:
+            await patiently(
+                lambda: self.publisher.publish(outputs),
+                self.clock,
+                int(self.settings.bus.store_patience_s * 1000),
+            )
+
+    async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
+        for worker in self._workers:
+            await worker.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stopper in self._stoppers:
+            await stopper()
+        await self._broker.stop()
+        await self.client.aclose()
+
+    # -- views ----------------------------------------------------------------------------------------------------------
+
+    async def _follow_view(
+        self, stream: Stream, handler: Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]], last: int
+    ) -> None:
+        async def handle(entries: Sequence[Entry]) -> None:
+            await self.publish(await handler(entries))
+
+        reader = Reader(
+            self.client,
+            stream,
+            clock=self.clock,
+            prefix=self.settings.bus.prefix,
+            block_ms=self.settings.bus.block_ms,
+        )
+        await follow(reader, handle, last=last)
+
+    async def _follow_ledger(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Start following; returns when the view is loaded (or the service is stopping)."""
+        assert self._ledger is not None
+        view, on_reset, on_updates, kinds = self._ledger
+        loaded = asyncio.Event()
+
+        async def reset() -> None:
+            await self.publish(await on_reset())
+            loaded.set()
+
+        async def updated(updates: Sequence[LedgerUpdated]) -> None:
+            await self.publish(await on_updates(updates))
+
+        async def ask(why: str) -> None:
+            await self.publish(
+                [
+                    Out(
+                        SNAPSHOT_REQUEST,
+                        SnapshotRequest(
+                            id=self.ids.new(), at=self.clock.wall_ms(), by=self.name, why=why[:1000]
+                        ),
+                    )
+                ]
+            )
+
+        feed = LedgerFeed(
+            self.client,
+            view,
+            clock=self.clock,
+            prefix=self.settings.bus.prefix,
+            ask=ask,
+            on_reset=reset,
+            on_updates=updated,
+            kinds=kinds,
+            block_ms=self.settings.bus.block_ms,
+        )
+        self._spawn(tasks, feed.run())
+        assert self._stopping is not None
+        stop, load = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(loaded.wait())
+        await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        load.cancel()
+
+    # -- work -----------------------------------------------------------------------------------------------------------
+
+    async def _start_working(self, tasks: list[asyncio.Task[None]]) -> None:
+        bus = self.settings.bus
+        for work in self._works:
+            worker = Worker(
+                work, service=self.name, consumer=f"{self.name}-{self.instance}", client=self.client, publisher=self.publisher, clock=self.clock,
+                block_ms=bus.block_ms, max_deliveries=bus.max_deliveries, patience_s=bus.store_patience_s, claim_idle_ms=bus.claim_idle_ms,
+                lock=self._serial,
+            )  # fmt: skip
+            worker.bind(self._broker, lambda error: self.stop(error.code, str(error)))
+            self._workers.append(worker)
+        if self._workers:
+            await self._broker.connect()
+        for worker in self._workers:
+            self._spawn(tasks, self._keep_reading(worker))
+        if self._workers:
+            self._spawn(tasks, self._claimer())
+        if self._keeps_house:
+            self._spawn(tasks, self._janitor())
+        self._reading_since = self.clock.wall_ms()
+
+    async def _keep_reading(self, worker: Worker) -> None:
+        """Start the worker, and start it again whenever its read loop ended: after a wipe (NOGROUP) or a lost server."""
+        while not worker.stopping:
+            try:
+                await create_groups(self.client, self.settings.bus.prefix)
+                await worker.start()
+                while worker.is_reading and not worker.stopping:
+                    await self.clock.sleep(WATCH_EVERY_S)
+                if not worker.stopping:
+                    log.warning(
+                        "%s: reading stopped; creating groups and starting again", worker.work.stream.name
+                    )
+            except Exception as error:
+                if not is_passing(error) and not isinstance(error, TimeoutError | Transient):
+                    raise
+                log.warning("%s: %s; trying again", worker.work.stream.name, error)
+            await self.clock.sleep(WATCH_EVERY_S)
+
+    async def _claimer(self) -> None:
+        while True:
+            await self.clock.sleep(CLAIM_EVERY_S)
+            for worker in self._workers:
+                try:
+                    await worker.claim()
+                except Exception as error:
+                    if not is_passing(error):
+                        raise
+                    log.warning("claiming: %s", error)
+
+    async def _janitor(self) -> None:
+        while True:
+            await self.clock.sleep(TRIM_EVERY_S)
+            try:
+                await trim_work(self.client, self.clock.wall_ms(), self.settings.bus.prefix)
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                log.warning("trimming: %s", error)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    async def _timer(self, seconds: float, handler: Timed) -> None:
+        while True:
+            started = self.clock.monotonic_ms()
+            await patiently(
+                lambda: self._once(handler), self.clock, int(self.settings.bus.store_patience_s * 1000)
+            )
+            await self.clock.sleep(max(0.0, seconds - (self.clock.monotonic_ms() - started) / 1000))
+
+    async def _once(self, handler: Timed) -> None:
+        async with self._serial or nullcontext():
+            outputs = await handler()
+            if outputs:
+                await self.publisher.publish(outputs)
+
+    async def newest(self, stream: Stream) -> tuple[str, dict[str, str]] | None:
+        """Id and fields of the newest entry of *stream*, None when it has none. Raises Transient."""
+        try:
+            rows = await self.client.xrevrange(self.settings.bus.prefix + stream.name, count=1)
+        except Exception as error:
+            if is_passing(error):
+                raise Transient(f"bus: {error}") from error
+            raise
+        if not rows:
+            return None
+        entry_id, fields = rows[0]
+        return text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()}
+
+    async def _heartbeats(self) -> None:
+        while True:
+            try:
+                await self._measure()
+                await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
+            except Exception as error:
+                if not is_passing(error) and not isinstance(error, Transient):
+                    raise
+                log.warning("heartbeat: %s", error)
+            await self.clock.sleep(HEARTBEAT_EVERY_S)
+
+    async def _measure(self) -> None:
+        try:
+            memory = await self.client.info("memory")
+            limit = int(memory.get("maxmemory", 0))
+            self.bus_fullness_pct = 100.0 * int(memory["used_memory"]) / limit if limit else 0.0
+        except ResponseError as error:
+            if "unknown command" not in str(error).lower():
+                raise
+            self.bus_fullness_pct = None
+        self._lag = await lag_and_pending(
+            self.client, self.name, [work.stream for work in self._works], self.settings.bus.prefix
+        )
+
+    def _heartbeat(self) -> Heartbeat:
+        lag, pending, oldest = self._lag
+        fields: dict[str, Any] = {
+            "service": self.name, "instance": self.instance, "incarnation": self.incarnation, "started_at": self._started_at,
+            "lag": lag, "pending": pending, "oldest_pending_ms": oldest, "version": __version__,
+            "dead_letters": sum(worker.dead_letters for worker in self._workers),
+        }  # fmt: skip
+        return Heartbeat(id=self.ids.new(), at=self.clock.wall_ms(), **(fields | self._beat()))
+
+
+__all__ = ["EXIT_UNAVAILABLE", "Publish", "ServiceApp"]

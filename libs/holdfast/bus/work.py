@@ -1,0 +1,343 @@
+"""Work streams, through FastStream's batch subscribers, made safe.
+
+What FastStream leaves open is closed here (each point has a test):
+- the group exists, at 0, before the subscriber starts; counts are explicit;
+- what an earlier life of this consumer left pending is drained before anything new is read;
+- what *other* consumers abandoned is claimed;
+- entries are acknowledged after the handler returned, in the same MULTI that publishes its outputs;
+- a batch that raises is given entry by entry; an entry that fails alone, again and again, goes to `dead.letter`;
+- a full, busy or vanished bus or store is waited for, and never held against a message;
+- a subscriber that stopped (NOGROUP after a wipe, a Redis restart) is started again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from faststream import AckPolicy
+from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.message import RedisBatchStreamMessage
+from faststream.redis.subscriber.usecases import stream_subscriber
+from redis.asyncio import Redis
+
+from holdfast.bus.connection import Publisher, is_passing
+from holdfast.contracts.messages import DeadLetter
+from holdfast.contracts.streams import DEAD_LETTER, Stream
+from holdfast.contracts.wire import Entry, Out, Outgoing, decode, digest
+from holdfast.domain.invariants import InvariantViolation
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal, Transient
+
+vars(stream_subscriber)["CONSUME_ERROR_BACKOFF_SECONDS"] = 0.2  # 5 s there: too long for a stop to wait
+
+log = logging.getLogger("holdfast.bus")
+T = TypeVar("T")
+
+Handler = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]
+RawEntry = tuple[str, Mapping[bytes, bytes] | None]
+
+MAX_PAYLOAD_CHARACTERS = 150_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One work stream of one service."""
+
+    stream: Stream
+    handler: Handler
+    batch: int
+    handler_acks: bool = False
+    """The handler returns Ack when an entry is finished with; otherwise all entries are acknowledged after it returns."""
+    takes_malformed: bool = False
+    """The handler is given entries that are no messages; otherwise they are dead-lettered."""
+    on_dead: Callable[[Entry], Awaitable[list[Outgoing]]] | None = None
+    """Told when an entry is dead-lettered."""
+
+
+class Worker:
+    """Runs one Work. `process` is the whole path of a batch; FastStream, the drain and the claimer all call it."""
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        service: str,
+        consumer: str,
+        client: Redis,
+        publisher: Publisher,
+        clock: Clock,
+        block_ms: int,
+        max_deliveries: int,
+        patience_s: float,
+        claim_idle_ms: int,
+        lock: asyncio.Lock | None = None,
+    ) -> None:
+        self.work, self._service, self._consumer = work, service, consumer
+        self._client, self._publisher, self._clock = client, publisher, clock
+        self._block_ms, self._max_deliveries = block_ms, max_deliveries
+        self._patience_ms, self._claim_idle_ms = int(patience_s * 1000), claim_idle_ms
+        self._name = publisher.name(work.stream)
+        self._lock = lock or asyncio.Lock()
+        self._subscriber: Any = None
+        self._on_terminal: Callable[[Terminal], None] = lambda _: None
+        self.dead_letters = 0
+        self.stopping = False
+
+    # -- FastStream ---------------------------------------------------------------------------------------------
+
+    def bind(self, broker: RedisBroker, on_terminal: Callable[[Terminal], None]) -> None:
+        """Declare the batch subscriber. Its parser hands the raw entries through; decoding is ours."""
+        self._on_terminal = on_terminal
+        sub = StreamSub(
+            self._name,
+            group=self._service,
+            consumer=self._consumer,
+            batch=True,
+            max_records=self.work.batch,
+            polling_interval=self._block_ms,
+        )
+        self._subscriber = broker.subscriber(
+            stream=sub, ack_policy=AckPolicy.MANUAL, parser=_parse, decoder=_raw_entries
+        )
+        self._subscriber(self._consume)
+
+    async def _consume(self, entries: list[Any]) -> None:
+        try:
+            await self.process([(entry_id, fields) for entry_id, fields in entries])
+        except Terminal as error:
+            self._on_terminal(error)
+        except InvariantViolation as error:
+            self._on_terminal(Terminal(str(error)))
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the subscriber's read loop is alive."""
+        tasks = self._subscriber.tasks
+        return bool(self._subscriber.running and tasks and not any(task.done() for task in tasks))
+
+    async def start(self) -> None:
+        """Drain what an earlier life left pending, then read new entries."""
+        await self.drain()
+        if not self.stopping:
+            await self._subscriber.stop()
+            await self._subscriber.start()
+
+    async def stop(self) -> None:
+        self.stopping = True
+        await self._subscriber.stop()
+
+    # -- entries nobody is reading -----------------------------------------------------------------------------------
+
+    async def drain(self) -> int:
+        """Process this consumer's own pending entries, oldest first; returns how many there were."""
+        cursor, count = "0", 0
+        while not self.stopping:
+            reply = await self._client.xreadgroup(
+                self._service, self._consumer, {self._name: cursor}, count=self.work.batch
+            )
+            entries: list[RawEntry] = [
+                (_id(entry_id), fields or None) for _, batch in _items(reply) for entry_id, fields in batch
+            ]
+            if not entries:
+                return count
+            await self.process(entries)
+            cursor, count = entries[-1][0], count + len(entries)
+        return count
+
+    async def claim(self) -> int:
+        """Take over entries that another consumer of the group has held for too long; returns how many."""
+        rows = await self._client.xpending_range(
+            self._name, self._service, "-", "+", self.work.batch, idle=self._claim_idle_ms
+        )
+        abandoned = [_id(row["message_id"]) for row in rows if _id(row["consumer"]) != self._consumer]
+        if not abandoned:
+            return 0
+        claimed = await self._client.xclaim(
+            self._name, self._service, self._consumer, self._claim_idle_ms, cast("list[Any]", abandoned)
+        )
+        log.warning("claimed %d abandoned entries of %s", len(claimed), self.work.stream.name)
+        await self.process(
+            [(_id(entry_id), fields or None) for entry_id, fields in cast("list[Any]", claimed)]
+        )
+        return len(claimed)
+
+    # -- one batch ------------------------------------------------------------------------------------------------
+
+    async def process(self, raw: Sequence[RawEntry]) -> None:
+        """Decode, handle, publish, acknowledge. Raises Terminal only."""
+        present = [
+            decode(self.work.stream, entry_id, fields) for entry_id, fields in raw if fields is not None
+        ]
+        for entry_id in [entry_id for entry_id, fields in raw if fields is None]:
+            await self._bury(
+                Entry(self.work.stream, entry_id, b""),
+                "the entry was trimmed away while it was pending: its content is lost",
+            )
+        entries = []
+        for entry in present:
+            if entry.error is not None and not self.work.takes_malformed:
+                await self._bury(entry, str(entry.error))
+            else:
+                entries.append(entry)
+        if not entries:
+            return
+        if self.work.handler_acks:
+            await self._handle(entries)
+        else:
+            async with self._lock:
+                await self._handle(entries)
+
+    async def _handle(self, entries: Sequence[Entry]) -> None:
+        try:
+            outputs = await self._patiently(lambda: self.work.handler(entries))
+        except (Terminal, InvariantViolation):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a message can make a handler raise is held against it
+            await self._isolate(entries, error)
+            return
+        await self._publish(outputs, entries)
+
+    async def _publish(self, outputs: list[Outgoing], entries: Sequence[Entry]) -> None:
+        """Outputs and acknowledgements in one MULTI. What was committed must get out: anything but a passing fault stops us."""
+        acks = [] if self.work.handler_acks else [(self.work.stream, [entry.entry_id for entry in entries])]
+        try:
+            await self._patiently(lambda: self._publisher.publish(outputs, acks))
+        except Terminal:
+            raise
+        except Exception as error:
+            raise Terminal(
+                f"{self.work.stream.name}: what was decided cannot be published: {type(error).__name__}: {error}"
+            ) from error
+
+    async def _isolate(self, entries: Sequence[Entry], error: Exception) -> None:
+        """One bad message never poisons its batch: each is tried alone, and only the one that fails alone counts."""
+        if len(entries) > 1:
+            log.warning(
+                "%s: a batch of %d failed (%s); taking them one by one",
+                self.work.stream.name,
+                len(entries),
+                error,
+            )
+            for entry in entries:
+                await self._handle([entry])
+            return
+        entry = entries[0]
+        for attempt in range(2, self._max_deliveries + 1):
+            await self._clock.sleep(0.01 * attempt)
+            try:
+                outputs = await self._patiently(lambda: self.work.handler([entry]))
+            except (Terminal, InvariantViolation):
+                raise
+            except Exception as again:  # noqa: BLE001
+                error = again
+                continue
+            await self._publish(outputs, [entry])
+            return
+        log.error(
+            "%s %s failed %d times, to dead.letter: %s",
+            self.work.stream.name,
+            entry.entry_id,
+            self._max_deliveries,
+            error,
+            exc_info=error,
+        )
+        await self._bury(entry, f"{type(error).__name__}: {error}", self._max_deliveries)
+
+    async def _bury(self, entry: Entry, why: str, deliveries: int = 1) -> None:
+        self.dead_letters += 1
+        outputs: list[Outgoing] = [
+            Out(DEAD_LETTER, dead_letter(self._service, entry, why, self._clock.wall_ms(), deliveries))
+        ]
+        if self.work.on_dead is not None:
+            on_dead = self.work.on_dead
+            outputs += await self._patiently(lambda: on_dead(entry))
+        await self._patiently(
+            lambda: self._publisher.publish(outputs, [(self.work.stream, [entry.entry_id])])
+        )
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until the store and the bus take it. Raises Terminal after the bounded wait."""
+        return await patiently(attempt, self._clock, self._patience_ms)
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], clock: Clock, patience_ms: int) -> T:
+    """Repeat *attempt* while it raises Transient, with growing pauses; Terminal after *patience_ms*."""
+    started, pause = clock.monotonic_ms(), 0.02
+    while True:
+        try:
+            return await attempt()
+        except Transient as error:
+            if clock.monotonic_ms() - started > patience_ms:
+                raise Terminal(f"gave up after {patience_ms // 1000} s: {error}", EXIT_UNAVAILABLE) from error
+            log.warning("waiting: %s", error)
+            await clock.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def dead_letter(service: str, entry: Entry, why: str, now_ms: int, deliveries: int = 1) -> DeadLetter:
+    """*entry* as kept for people: whole, unless it is larger than a dead letter may be."""
+    payload = entry.body.decode("utf-8", "replace")
+    return DeadLetter(
+        id="d-" + digest(service, entry.stream.name, entry.entry_id, entry.body),
+        at=now_ms,
+        service=service,
+        stream=entry.stream.name,
+        entry_id=entry.entry_id,
+        payload=payload[:MAX_PAYLOAD_CHARACTERS],
+        truncated=len(payload) > MAX_PAYLOAD_CHARACTERS,
+        error=why[:1000],
+        deliveries=deliveries,
+    )
+
+
+async def _parse(message: Any, original: Any = None) -> RedisBatchStreamMessage:  # noqa: ARG001 - FastStream's signature
+    """The batch as it came, without FastStream's envelope."""
+    return RedisBatchStreamMessage(
+        raw_message=message,
+        body=b"",
+        consumer=_NoConsumer(),
+        group=None,
+        correlation_id="batch",
+        message_id="batch",
+    )
+
+
+async def _raw_entries(message: RedisBatchStreamMessage, original: Any = None) -> list[RawEntry]:  # noqa: ARG001
+    raw = message.raw_message
+    return [(_id(entry_id), fields) for entry_id, fields in zip(raw["message_ids"], raw["data"], strict=True)]
+
+
+class _NoConsumer:
+    """Acknowledging is ours; FastStream is given nobody to do it."""
+
+    async def xack(self, name: str, groupname: str, *ids: bytes) -> None:
+        raise NotImplementedError
+
+    async def xdel(self, name: str, *ids: bytes) -> None:
+        raise NotImplementedError
+
+    async def xpending_range(
+        self,
+        name: str,
+        groupname: str,
+        min: bytes,  # noqa: A002 - redis-py's names
+        max: bytes,  # noqa: A002
+        count: int,
+    ) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+
+def _id(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _items(reply: Any) -> list[tuple[Any, list[tuple[Any, Mapping[bytes, bytes] | None]]]]:
+    """XREAD's reply as pairs, whatever shape the protocol version gives it."""
+    if not reply:
+        return []
+    return list(reply.items()) if isinstance(reply, dict) else list(reply)
+
+
+__all__ = ["Handler", "Work", "Worker", "dead_letter", "is_passing", "patiently"]

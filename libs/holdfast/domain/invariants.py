@@ -1,0 +1,93 @@
+"""The invariants: one place that states them, and the checks that the ledger runs before every commit.
+
+They are checked in pairs: here, on what is about to be committed, and again by the store's constraints and the
+read-back after the commit. A violation is *our* bug: the service stops (INV-10), it never repairs.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from holdfast.contracts.codes import PositionSide, Role, Side
+from holdfast.contracts.money import ZERO
+from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
+
+STATEMENTS: Mapping[str, str] = {
+    "INV-1": "One side: a book never holds long and short at once, live entry orders included.",
+    "INV-2": "Never bare: no open position exists without its exits.",
+    "INV-3": "Recorded before sent: no order reaches a venue before the ledger has committed its reservation.",
+    "INV-4": "Once: an intent has one end and at most one order; an order is sent once; a fill is applied once.",
+    "INV-5": "Exits only shrink: working exits never sum to more than the position.",
+    "INV-6": "Exits always pass: nothing softer ever stops a harder exit.",
+    "INV-7": "Unknown is not failed; unreadable is not flat.",
+    "INV-8": "Rebuildable: snapshot and updates give every service exactly the ledger's state.",
+    "INV-9": "One writer for the store, for each state file, for each account's orders.",
+    "INV-10": "Loud: a service that cannot keep these stops with a non-zero exit code and says why.",
+}
+
+
+class InvariantViolation(Exception):  # noqa: N818 - the pair is InvariantViolation and ContractViolation
+    """We are wrong (ContractViolation: they are). *number* is the invariant's; the service that meets it stops."""
+
+    def __init__(self, number: str, text: str) -> None:
+        super().__init__(f"{number}: {text} [{STATEMENTS[number]}]")
+        self.number = number
+
+
+def entry_side(order: OrderRow) -> PositionSide:
+    """The position side an entry would open."""
+    return PositionSide.LONG if order.side is Side.BUY else PositionSide.SHORT
+
+
+def exit_side(side: PositionSide) -> Side:
+    """The order side that reduces a position of *side*."""
+    return Side.SELL if side is PositionSide.LONG else Side.BUY
+
+
+def working_exits(orders: Iterable[OrderRow]) -> Decimal:
+    """INV-5's sum: what working, not displaced exits may still take out."""
+    return sum(
+        (
+            order.remaining
+            for order in orders
+            if order.role is Role.EXIT and order.is_live and not order.displaced
+        ),
+        ZERO,
+    )
+
+
+def check_position(position: PositionRow) -> None:
+    """INV-2, for an open position. Raises InvariantViolation."""
+    take_profit, stop_loss = position.take_profit, position.stop_loss
+    if stop_loss is None or stop_loss <= 0:
+        raise InvariantViolation("INV-2", f"{position.position_id} has no stop-loss")
+    if take_profit is None:
+        if position.take_profit_spec != "off" or position.expires_at is None:
+            raise InvariantViolation(
+                "INV-2", f"{position.position_id} has no take-profit, and it was not switched off"
+            )
+    elif (stop_loss < take_profit) != (position.side is PositionSide.LONG) or stop_loss == take_profit:
+        raise InvariantViolation(
+            "INV-2",
+            f"{position.position_id}: stop-loss {stop_loss} and take-profit {take_profit} are on the wrong sides",
+        )
+
+
+def check_book(book: BookRow, position: PositionRow | None, orders: Iterable[OrderRow]) -> None:
+    """INV-1, INV-2 and INV-5 of one book as it is about to be committed. Raises InvariantViolation."""
+    live = [order for order in orders if order.is_live]
+    sides = {entry_side(order) for order in live if order.role is Role.ENTRY and not order.displaced}
+    if position is not None:
+        check_position(position)
+        sides.add(position.side)
+        exits = working_exits(live)
+        if exits > position.quantity:
+            raise InvariantViolation(
+                "INV-5", f"{book.book_id}: exits of {exits} work against a position of {position.quantity}"
+            )
+    if len(sides) > 1:
+        raise InvariantViolation("INV-1", f"{book.book_id} would hold long and short")
+    if sides and book.side not in sides:
+        raise InvariantViolation("INV-1", f"{book.book_id} says {book.side}, holds {sorted(sides)}")
+    for order in live:
+        if order.role is Role.EXIT and not order.reduce_only:
+            raise InvariantViolation("INV-5", f"exit {order.order_id} is not reduce-only")

@@ -1,0 +1,71 @@
+"""What people and other services may change in the ledger: trading state, a position's exits, disputes.
+
+Exits pass in every trading state. `halted` also cancels resting entries, and only a person resumes.
+"""
+
+from holdfast.contracts.base import ContractViolation
+from holdfast.contracts.codes import Code, OrderState, Role, Scope, TradingState, UpdateKind
+from holdfast.contracts.messages import Control, ExitAdjust
+from holdfast.contracts.rows import ControlRow
+from holdfast.domain.ledger_state import Change, LedgerState
+from holdfast.domain.orders import to_canceling
+from holdfast.domain.policy import apply_adjust
+
+
+def control(state: LedgerState, message: Control, now_ms: int) -> Change:
+    """Set the trading state of a scope; halting asks for the cancel of every resting entry in it."""
+    change = Change(
+        UpdateKind.CONTROL,
+        message.id,
+        message.correlation_id,
+        f"{message.state.value} by {message.by}: {message.why}"[:1000],
+    )
+    state.put_control(
+        ControlRow(
+            scope=message.scope,
+            target=message.target,
+            state=message.state,
+            by=message.by,
+            why=message.why,
+            at=now_ms,
+        ),
+        change,
+    )
+    if message.state is TradingState.HALTED:
+        for row in list(state.orders.values()):
+            if (
+                row.role is Role.ENTRY
+                and row.state is not OrderState.CANCELING
+                and _in_scope(message, row.account, row.book_id)
+            ):
+                state.put_order(to_canceling(row, Code.HALTED, now_ms), change)
+                state.settle_book(row.book_id, change)
+    return change
+
+
+def _in_scope(message: Control, account: str, book: str) -> bool:
+    return message.scope is Scope.ALL or message.target == (
+        account if message.scope is Scope.ACCOUNT else book
+    )
+
+
+def adjust(state: LedgerState, message: ExitAdjust) -> Change:
+    """New exits of an open position. Raises ContractViolation when it is not the open one, or its version has moved on."""
+    change = Change(
+        UpdateKind.ADJUSTED, message.id, message.correlation_id, f"{message.by}: {message.why}"[:1000]
+    )
+    position = state.positions.get(message.position_id)
+    if position is None:
+        raise ContractViolation("position_id", f"{message.position_id} is not open")
+    if message.position_version is not None and message.position_version != position.version:
+        raise ContractViolation(
+            "position_version",
+            f"the position is at version {position.version}, the adjustment was made for {message.position_version}",
+        )
+    row, notes = apply_adjust(position, message)
+    if notes:
+        change.why = f"{change.why}; {'; '.join(notes)}"[:1000]
+    if row is not position:
+        state.put_position(row, change)
+        state.settle_book(position.book_id, change)
+    return change

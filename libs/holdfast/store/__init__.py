@@ -1,0 +1,1 @@
+"""The canonical store: schema, migrations, one writer. Only the ledger (and its tools) opens it; SQLAlchemy stays in here."""

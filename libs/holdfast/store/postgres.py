@@ -1,0 +1,67 @@
+"""PostgreSQL as the ledger's store, through psycopg: same schema, same statements, same tests.
+
+The one writer holds a session advisory lock; the epoch in the `store` row is checked inside every transaction, because
+a session can die while its process still believes that it holds the lock.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from holdfast.runtime.faults import EXIT_CONFIG, Terminal, Transient
+from holdfast.store.sql import Dialect
+from holdfast.store.store import ConstraintBroken
+
+LOCK_KEY = 0x486F6C64
+"""Of the advisory lock: "Hold"."""
+
+
+class PostgresDriver:
+    """See `store.Driver`."""
+
+    dialect = Dialect("%s")
+    begin = "BEGIN"
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise Terminal(
+                'a postgresql:// store needs the extra: pip install "holdfast[postgres]"', EXIT_CONFIG
+            ) from error
+        self._psycopg, self._url = psycopg, url
+        self._connection = self._connect()
+
+    def _connect(self) -> Any:
+        try:
+            return self._psycopg.connect(self._url, autocommit=True, connect_timeout=5)
+        except self._psycopg.OperationalError as error:
+            raise Transient(f"store: {error}") from error
+
+    def cursor(self) -> Any:
+        return self._connection.cursor()
+
+    def alive(self) -> None:
+        if self._connection.closed:
+            self._connection = self._connect()
+            self.lock()
+
+    def lock(self) -> bool:
+        """Take the writer's lock for this session; False when another session has it."""
+        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        return bool(row[0])
+
+    def translate(self, error: Exception) -> Exception:
+        if isinstance(error, self._psycopg.IntegrityError):
+            return ConstraintBroken(str(error))
+        if isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError):
+            return Transient(f"store: {error}")
+        return error
+
+    def integrity(self) -> list[str]:
+        return []  # the server's own business; `ledger verify` checks the content
+
+    def backup(self, target: Path) -> None:
+        raise Terminal(f"back a PostgreSQL store up with pg_dump; {target} was not written", EXIT_CONFIG)
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,68 @@
+"""SQLite as the ledger's store: WAL, `synchronous=FULL`, one connection.
+
+One connection is also what keeps clear of the WAL-reset fault of SQLite before 3.51.3, which needs two writers.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from holdfast.runtime.faults import Transient
+from holdfast.store.sql import Dialect
+from holdfast.store.store import ConstraintBroken
+
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+class SqliteDriver:
+    """See `store.Driver`."""
+
+    dialect = Dialect("?")
+    begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            "cache_size=-65536",
+            "wal_autocheckpoint=4000",
+        ):
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    def cursor(self) -> Any:
+        return self._connection.cursor()
+
+    def alive(self) -> None:
+        """A file does not go away."""
+
+    def translate(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.IntegrityError):
+            return ConstraintBroken(str(error))
+        code = getattr(error, "sqlite_errorcode", None)
+        if isinstance(error, sqlite3.OperationalError) and code is not None and (code & 0xFF) in _PASSING:
+            return Transient(f"store {self.path.name}: {error}")
+        return error
+
+    def integrity(self) -> list[str]:
+        found = [row[0] for row in self._connection.execute("PRAGMA quick_check(20)").fetchall()]
+        broken = self._connection.execute("PRAGMA foreign_key_check").fetchall()
+        return [text for text in found if text != "ok"] + [
+            f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in broken
+        ]
+
+    def backup(self, target: Path) -> None:
+        self._connection.execute("VACUUM INTO ?", (str(target),))
+
+    def close(self) -> None:
+        self._connection.close()

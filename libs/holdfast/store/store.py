@@ -1,0 +1,215 @@
+"""The canonical store, opened by one writer.
+
+`open_store` takes the lock (a second ledger is told who holds it), migrates, raises the epoch. `commit` writes one batch
+in one transaction, checks the epoch inside it, and reads back what it wrote. SQLite in WAL mode with `synchronous=FULL`
+by default, PostgreSQL by URL; both through their plain DB-API connection.
+
+Failures are told apart: Transient (full, busy, gone: nothing was changed, or `landed` says that it was), ConstraintBroken
+(a row the schema refuses: held against the message), Terminal (fenced, read-back differs: stop).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.rows import (
+    BookRow,
+    ControlRow,
+    IntentRow,
+    NavRow,
+    OrderRow,
+    PositionRow,
+    QuarantineRow,
+    TotalRow,
+)
+from holdfast.domain.ledger_state import Known
+from holdfast.runtime.faults import Terminal, Transient
+from holdfast.store import schema
+from holdfast.store.batch import GENESIS, Batch, Journaled
+from holdfast.store.sql import Cursor, Dialect
+
+
+class ConstraintBroken(Exception):  # noqa: N818
+    """The schema refuses a row of the batch; the transaction was rolled back."""
+
+
+class Driver(Protocol):
+    """One open connection and what differs between databases."""
+
+    dialect: Dialect
+    begin: str
+
+    def cursor(self) -> Cursor: ...
+    def translate(self, error: Exception) -> Exception:
+        """*error* as Transient, ConstraintBroken, or itself."""
+        ...
+
+    def alive(self) -> None:
+        """Reconnect where the server went away. Raises Transient."""
+        ...
+
+    def integrity(self) -> list[str]:
+        """What the database itself finds wrong with its file."""
+        ...
+
+    def backup(self, target: Path) -> None: ...
+    def close(self) -> None: ...
+
+
+class Store:
+    """See the module. Not thread-safe: one thread uses it at a time."""
+
+    def __init__(self, driver: Driver, *, store_id: str, epoch: int) -> None:
+        self._driver, self.store_id, self.epoch = driver, store_id, epoch
+        dialect = driver.dialect
+        self._fence = f"UPDATE store SET epoch = epoch WHERE one = 1 AND epoch = {dialect.mark}"
+        tables = (
+            schema.books, schema.positions, schema.orders, schema.intents, schema.fills, schema.trades, schema.inbox, schema.control,
+            schema.totals, schema.nav, schema.quarantine, schema.executors, schema.updates,
+        )  # fmt: skip
+        self._upsert = {table.name: dialect.upsert(table) for table in tables}
+        self._insert = {table.name: dialect.insert(table) for table in tables}
+        self._close_position = dialect.delete(schema.positions)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[Any]:
+        """Everything live: what LedgerState.load takes."""
+        for table, model, where in (
+            (schema.books, BookRow, ""),
+            (schema.positions, PositionRow, ""),
+            (schema.orders, OrderRow, " WHERE live = 1"),
+            (schema.control, ControlRow, ""),
+            (schema.totals, TotalRow, ""),
+            (schema.nav, NavRow, ""),
+            (schema.quarantine, QuarantineRow, " WHERE resolved = 0"),
+        ):
+            for (body,) in self.query(f"SELECT body FROM {table.name}{where}"):
+                yield model.model_validate_json(body)
+
+    def executors(self) -> dict[str, int]:
+        """Account -> epoch of the executor whose reservations count."""
+        return dict(self.query("SELECT account, epoch FROM executors"))
+
+    def last(self) -> tuple[int, str]:
+        """Sequence and hash of the newest update; (0, GENESIS) of an empty store."""
+        rows = self.query("SELECT seq, hash FROM updates ORDER BY seq DESC LIMIT 1")
+        return (rows[0][0], rows[0][1]) if rows else (0, GENESIS)
+
+    def updates_after(self, seq: int, limit: int) -> list[Journaled]:
+        """Journal entries behind *seq*, oldest first."""
+        mark = self._driver.dialect.mark
+        rows = self.query(
+            f"SELECT seq, kind, at, hash, body FROM updates WHERE seq > {mark} ORDER BY seq LIMIT {mark}",
+            (seq, limit),
+        )
+        return [Journaled(row[0], row[1], row[2], row[3], row[4].encode()) for row in rows]
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Rows of a read. Raises Transient."""
+        try:
+            cursor = self._driver.cursor()
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+        except Exception as error:
+            raise self._driver.translate(error) from error
+
+    def look_up(
+        self,
+        *,
+        intents: Sequence[str] = (),
+        orders: Sequence[str] = (),
+        fills: Sequence[Fill] = (),
+        messages: Sequence[str] = (),
+    ) -> Known:
+        """What the store holds of the things a batch names. Raises Transient."""
+        known, select = Known(), self._driver.dialect.select_in
+        try:
+            cursor = self._driver.cursor()
+            if intents:
+                for (body,) in select(cursor, schema.intents, ("body",), "intent_id", intents):
+                    row = IntentRow.model_validate_json(body)
+                    known.intents[row.intent_id] = row
+            if orders:
+                for (body,) in select(cursor, schema.orders, ("body",), "order_id", orders):
+                    order = OrderRow.model_validate_json(body)
+                    known.orders[order.order_id] = order
+            if fills:
+                trade_ids = list({fill.trade_id for fill in fills})
+                for row in select(
+                    cursor,
+                    schema.fills,
+                    ("account", "exchange", "symbol", "order_id", "trade_id", "digest"),
+                    "trade_id",
+                    trade_ids,
+                ):
+                    known.fills["|".join(row[:5])] = row[5]
+            if messages:
+                known.messages.update(
+                    select(cursor, schema.inbox, ("message_id", "digest"), "message_id", messages)
+                )
+        except Exception as error:
+            raise self._driver.translate(error) from error
+        return known
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> None:
+        """Write *batch* in one transaction. Raises Transient, ConstraintBroken or Terminal; nothing is changed then,
+        unless the answer of the COMMIT itself was lost: `last` tells.
+        """
+        self._driver.alive()
+        cursor = self._driver.cursor()
+        try:
+            cursor.execute(self._driver.begin)
+            cursor.execute(self._fence, (self.epoch,))
+            if cursor.rowcount != 1:
+                raise Terminal(f"another ledger has taken over this store (our epoch is {self.epoch})")
+            for key in batch.closed:
+                cursor.execute(self._close_position, (key,))
+            for table, may_exist, rows in batch.writes():
+                if rows:
+                    cursor.executemany((self._upsert if may_exist else self._insert)[table.name], rows)
+            cursor.execute("COMMIT")
+        except Exception as error:
+            self._roll_back(cursor)
+            raise self._driver.translate(error) from error
+        self._read_back(cursor, batch)
+
+    def _roll_back(self, cursor: Cursor) -> None:
+        try:
+            cursor.execute("ROLLBACK")
+        except Exception as error:
+            translated = self._driver.translate(error)
+            if "no transaction" not in str(error) and not isinstance(translated, Transient):
+                raise translated from error
+
+    def _read_back(self, cursor: Cursor, batch: Batch) -> None:
+        """Seed 001's verification after save: what the store holds is what was meant. Raises Terminal."""
+        select = self._driver.dialect.select_in
+        for table, key, meant in (
+            (schema.positions, "position_id", batch.positions),
+            (schema.orders, "order_id", batch.orders),
+        ):
+            if not meant and not (table is schema.positions and batch.closed):
+                continue
+            wanted = [*meant, *(batch.closed if table is schema.positions else ())]
+            found = dict(select(cursor, table, (key, "body"), key, wanted))
+            if found != {name: row[-1] for name, row in meant.items()}:
+                raise Terminal(f"INV-8: the store does not hold what was committed to {table.name}")
+
+    # -- care ---------------------------------------------------------------------------------------------------------
+
+    def integrity(self) -> list[str]:
+        """What the database itself finds wrong; empty when it is sound."""
+        return self._driver.integrity()
+
+    def backup(self, target: Path) -> None:
+        """A consistent copy in *target*, made while the store is in use. Raises FileExistsError."""
+        if target.exists():
+            raise FileExistsError(f"{target} exists; a backup never overwrites")
+        self._driver.backup(target)
+
+    def close(self) -> None:
+        self._driver.close()

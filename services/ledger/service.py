@@ -1,0 +1,367 @@
+"""The ledger's handlers: a batch of messages becomes one transaction, then what it caused is published.
+
+Per batch: look up what the store knows of it, decide on the live rows, write state and journal together, read back, keep.
+A redelivered message finds itself known and changes nothing. `seq`, `hash` are those of the last committed update.
+
+Blocking work (decide, commit) runs in one thread, so that the event loop can read the next batch meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from holdfast.contracts.base import ContractViolation, Message
+from holdfast.contracts.codes import UpdateKind
+from holdfast.contracts.messages import (
+    Control,
+    ExitAdjust,
+    Fill,
+    LedgerUpdated,
+    OrderReserve,
+    OrderStatus,
+    SnapshotRequest,
+)
+from holdfast.contracts.rows import BookRow, book_id
+from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
+from holdfast.contracts.wire import Entry, Outgoing, Trim, digest
+from holdfast.domain.ledger_state import Change, Known, LedgerState
+from holdfast.domain.reserve import Rules, reserve
+from holdfast.domain.settle import dispute, fill_digest, settle_fill, settle_status
+from holdfast.domain.steer import adjust, control
+from holdfast.runtime.clock import Clock
+from holdfast.runtime.faults import Terminal, Transient
+from holdfast.store.batch import Batch, Journaled, chain
+from holdfast.store.store import Store
+from services.ledger.outbox import caused, numbered
+from services.ledger.snapshot import build_snapshot
+
+log = logging.getLogger("holdfast.ledger")
+
+REPUBLISH_LIMIT = 10_000
+"""A stream that lacks more updates than this gets a snapshot instead of them."""
+
+
+@dataclass(slots=True)
+class _Applied:
+    """A transaction in the making."""
+
+    batch: Batch = field(default_factory=Batch)
+    outputs: list[Outgoing] = field(default_factory=list)
+    seq: int = 0
+    hash: str = ""
+
+
+class Ledger:
+    """See the module."""
+
+    def __init__(
+        self, store: Store, rules: Rules, *, clock: Clock, snapshot_every_updates: int, snapshot_every_ms: int
+    ) -> None:
+        self._store, self._rules, self._clock = store, rules, clock
+        self._every_updates, self._every_ms = snapshot_every_updates, snapshot_every_ms
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._unsure = False
+        self._snapshot_wanted = True
+        self._snapshot_no = 0
+        self._snapshots: list[tuple[int, int]] = []
+        """(number, seq) of the last two snapshots."""
+        self._snapshot_at_ms = 0
+        self.dead = 0
+        self.load()
+
+    def load(self) -> None:
+        """Take the store's rows into memory. Raises InvariantViolation or Terminal when they do not hold together."""
+        self.state = LedgerState()
+        self.state.load(self._store.rows())
+        self.state.executors.update(self._store.executors())
+        self.seq, self.hash = self._store.last()
+        self._unsure = False
+        check_hedging(self.state, self._rules)
+        log.info(
+            "ledger loaded: store %s, epoch %d, seq %d, %d positions, %d live orders",
+            self._store.store_id,
+            self._store.epoch,
+            self.seq,
+            len(self.state.positions),
+            len(self.state.orders),
+        )
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    async def on_work(self, entries: Sequence[Entry]) -> list[Outgoing]:
+        """A batch of order.reserve, fill, order.status, exit.adjust or control."""
+        messages = [entry.message for entry in entries if entry.message is not None]
+        return await self._in_thread(lambda: self._apply(messages))
+
+    async def on_snapshot_requests(self, entries: Sequence[Entry]) -> list[Outgoing]:
+        """Any number of requests in one batch are answered by one snapshot."""
+        wishes = {
+            f"{entry.message.by} ({entry.message.why})"
+            for entry in entries
+            if isinstance(entry.message, SnapshotRequest)
+        }
+        log.info("snapshot asked for by %s", ", ".join(sorted(wishes)[:5]))
+        return await self._in_thread(self._snapshot)
+
+    async def on_dead(self, entry: Entry) -> list[Outgoing]:
+        """A fill or status could not be applied: its book is disputed. No entries there, red light, until a person looks."""
+        self.dead += 1
+        return await self._in_thread(lambda: self._dispute(entry))
+
+    async def on_time(self) -> list[Outgoing]:
+        """A snapshot when one is due."""
+        due = self._snapshot_wanted or self.seq - self._snapshot_seq >= self._every_updates
+        late = (
+            self.seq > self._snapshot_seq
+            and self._clock.monotonic_ms() - self._snapshot_at_ms >= self._every_ms
+        )
+        return await self._in_thread(self._snapshot) if due or late else []
+
+    async def heal(self, newest: tuple[int, str] | None) -> list[Outgoing]:
+        """Compare the stream's newest update (seq, hash) with the journal; publish what it lacks. Raises Terminal.
+
+        After a wipe or rewind the missing rows follow if they are few, else a snapshot as of now stands for them.
+        """
+        return await self._in_thread(lambda: self._heal(newest))
+
+    async def _in_thread(self, work: Callable[[], list[Outgoing]]) -> list[Outgoing]:
+        # The thread finishes even if we are cancelled, so its outcome is never left unknown.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    @property
+    def _snapshot_seq(self) -> int:
+        return self._snapshots[-1][1] if self._snapshots else -1
+
+    # -- one transaction ----------------------------------------------------------------------------------------------
+
+    def _apply(self, messages: Sequence[Message]) -> list[Outgoing]:
+        """Decide and commit; what was caused. Raises Transient, ConstraintBroken, ContractViolation or Terminal."""
+        missed = self._make_sure()
+        known = self._look_up(messages)
+        now_ms = self._clock.wall_ms()
+        applied = _Applied(seq=self.seq, hash=self.hash)
+        self.state.begin()
+        try:
+            for message in messages:
+                self._record(self._decide(message, known, now_ms), applied, now_ms)
+                self._note(message, known, applied)
+            if applied.batch.updates or applied.batch.inbox:
+                self._store.commit(applied.batch)
+        except Transient:
+            self.state.rollback()
+            self._unsure = True
+            raise
+        except BaseException:
+            self.state.rollback()
+            raise
+        self.state.keep()
+        self.seq, self.hash = applied.seq, applied.hash
+        return missed + applied.outputs
+
+    def _make_sure(self) -> list[Outgoing]:
+        """After a commit without an answer: what the store says is what happened."""
+        if not self._unsure:
+            return []
+        before = (self.seq, self.hash)
+        if self._store.last() == before:
+            self._unsure = False
+            return []
+        self.load()
+        return self._journal_after(before[0])
+
+    def _journal_after(self, seq: int) -> list[Outgoing]:
+        outputs: list[Outgoing] = []
+        for row in self._store.updates_after(seq, REPUBLISH_LIMIT):
+            outputs += [numbered(row), *caused(LedgerUpdated.model_validate_json(row.body))]
+        return outputs
+
+    def _look_up(self, messages: Iterable[Message]) -> Known:
+        intents: set[str] = set()
+        orders: set[str] = set()
+        fills: list[Fill] = []
+        others: list[str] = []
+        for message in messages:
+            if isinstance(message, OrderReserve):
+                intents.add(message.intent_id)
+            elif isinstance(message, Fill):
+                fills.append(message)
+                orders.add(message.order_id)
+            elif isinstance(message, OrderStatus):
+                orders.add(message.order_id)
+                others.append(message.id)
+            else:
+                others.append(message.id)
+        live = self.state.orders
+        intents.update(live[order].intent_id for order in orders if order in live)
+        ended = [order for order in orders if order and order not in live]
+        known = self._store.look_up(intents=list(intents), orders=ended, fills=fills, messages=others)
+        more = [row.intent_id for row in known.orders.values() if row.intent_id not in known.intents]
+        if more:
+            known.intents |= self._store.look_up(intents=more).intents
+        return known
+
+    def _decide(self, message: Message, known: Known, now_ms: int) -> Change:
+        if isinstance(message, OrderReserve):
+            return reserve(self.state, message, known, self._rules, now_ms)
+        if isinstance(message, Fill):
+            return settle_fill(self.state, message, known, self._rules, now_ms)
+        before = known.messages.get(message.id)
+        if before is not None:
+            if before != digest(message.body()):
+                raise ContractViolation("id", f"{message.id} was used before with other content")
+            return Change(UpdateKind.STATUS, message.id)
+        if isinstance(message, OrderStatus):
+            return settle_status(self.state, message, known, now_ms)
+        if isinstance(message, Control):
+            return control(self.state, message, now_ms)
+        if isinstance(message, ExitAdjust):
+            return adjust(self.state, message)
+        raise Terminal(f"the ledger has no handler for {type(message).__name__}")
+
+    def _note(self, message: Message, known: Known, applied: _Applied) -> None:
+        """Remember, in the same transaction, a message that has no key of its own in the tables."""
+        if isinstance(message, OrderReserve | Fill) or message.id in known.messages:
+            return
+        content = digest(message.body())
+        known.messages[message.id] = content
+        applied.batch.inbox.append((message.id, content, applied.seq))
+
+    def _record(self, change: Change, applied: _Applied, now_ms: int) -> None:
+        applied.outputs += change.beside
+        if change.is_empty:
+            if change.why:
+                log.warning("%s: %s", change.cause_id, change.why)
+            return
+        applied.seq += 1
+        update = change.as_update(
+            seq=applied.seq, store_id=self._store.store_id, epoch=self._store.epoch, at=now_ms
+        )
+        body = update.body()
+        applied.hash = chain(applied.hash, body)
+        journaled = Journaled(applied.seq, change.kind.value, now_ms, applied.hash, body)
+        applied.batch.take(update, journaled, {fill.key: fill_digest(fill) for fill in change.fills})
+        applied.outputs.append(numbered(journaled))
+        applied.outputs += caused(update)
+
+    def _dispute(self, entry: Entry) -> list[Outgoing]:
+        where = named_book(entry)
+        if where is None:
+            log.error(
+                "a dead %s entry %s names no book that could be disputed", entry.stream.name, entry.entry_id
+            )
+            return []
+        now_ms = self._clock.wall_ms()
+        missed = self._make_sure()
+        applied = _Applied(seq=self.seq, hash=self.hash)
+        change = Change(UpdateKind.DISPUTED, "d-" + digest(entry.entry_id, entry.body))
+        self.state.begin()
+        try:
+            book = self.state.books.get(where.book_id, where)
+            dispute(self.state, book, f"{entry.stream.name} {entry.entry_id} could not be applied", change)
+            self._record(change, applied, now_ms)
+            self._store.commit(applied.batch)
+        except BaseException as error:
+            self.state.rollback()
+            self._unsure = isinstance(error, Transient)
+            raise
+        self.state.keep()
+        self.seq, self.hash = applied.seq, applied.hash
+        return missed + applied.outputs
+
+    # -- the bus as it is ---------------------------------------------------------------------------------------------
+
+    def _heal(self, newest: tuple[int, str] | None) -> list[Outgoing]:
+        missed = self._make_sure()
+        seq, seen = newest or (0, "")
+        if seq > self.seq:
+            raise Terminal(
+                f"ledger.updated is at {seq}, this store at {self.seq}: it was restored from a backup, or belongs to another bus. See `holdfast ledger republish`"
+            )
+        if seq and (rows := self._store.updates_after(seq - 1, 1)) and rows[0].hash != seen:
+            raise Terminal(
+                f"ledger.updated {seq} was written by another store. See `holdfast ledger republish`"
+            )
+        if seq == self.seq:
+            return missed
+        log.warning(
+            "the bus lacks updates %d..%d: it was wiped or rewound, or we stopped before publishing",
+            seq + 1,
+            self.seq,
+        )
+        if self.seq - seq <= REPUBLISH_LIMIT and (seq or self.seq <= REPUBLISH_LIMIT):
+            return [*self._journal_after(seq), *self._snapshot()]
+        return self._snapshot()
+
+    def _snapshot(self) -> list[Outgoing]:
+        """Everything live as of now, in parts; older snapshots and the updates before them are let go."""
+        self._snapshot_no = max(self._clock.wall_ms(), self._snapshot_no + 1)
+        outputs: list[Outgoing] = list(
+            build_snapshot(
+                self.state,
+                number=self._snapshot_no,
+                seq=self.seq,
+                chain=self.hash,
+                store=self._store,
+                now_ms=self._clock.wall_ms(),
+            )
+        )
+        if self._snapshots:
+            number, seq = self._snapshots[-1]
+            outputs += [Trim(LEDGER_SNAPSHOT, f"{number}-0"), Trim(LEDGER_UPDATED, f"{seq}-0")]
+        self._snapshots = [*self._snapshots[-1:], (self._snapshot_no, self.seq)]
+        self._snapshot_at_ms, self._snapshot_wanted = self._clock.monotonic_ms(), False
+        return outputs
+
+    def want_snapshot(self) -> None:
+        """The bus has none: publish one at the next occasion."""
+        self._snapshot_wanted = True
+
+    def follow_snapshots(self, newest_number: int) -> None:
+        """Numbers of snapshots go on behind the newest one on the bus."""
+        self._snapshot_no = max(self._snapshot_no, newest_number)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._store.close()
+
+    def beat(self) -> dict[str, Any]:
+        """Heartbeat fields."""
+        state = self.state
+        return {
+            "seq": self.seq,
+            "details": {
+                "positions": str(len(state.positions)),
+                "live_orders": str(len(state.orders)),
+                "store": self._store.store_id,
+                "epoch": str(self._store.epoch),
+            },
+        }
+
+
+def named_book(entry: Entry) -> BookRow | None:
+    """The book that a fill or status names, as far as it can be read."""
+    try:
+        document = orjson.loads(entry.body)
+        account, exchange, symbol = (str(document[name]) for name in ("account", "exchange", "symbol"))
+        return BookRow(
+            book_id=book_id(account, exchange, symbol), account=account, exchange=exchange, symbol=symbol
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def check_hedging(state: LedgerState, rules: Rules) -> None:
+    """Raises Terminal when hedging is switched off for a symbol whose both sides are open, or on while a netted one is."""
+    for book in state.books.values():
+        held = state.position(book.book_id) is not None or bool(state.live_orders(book.book_id))
+        if held and (book.leg.value != "net") != rules.hedges(book.symbol):
+            word = "on" if rules.hedges(book.symbol) else "off"
+            raise Terminal(
+                f"hedging for {book.symbol} cannot be switched {word} while {book.book_id} is in use; close it first, or set hedging back",
+                78,
+            )
