@@ -91,6 +91,7 @@ def hold(path: Path | str, who: str, clock: Clock | None = None) -> Lock:
         since = datetime.fromtimestamp((clock or SystemClock()).wall_ms() // 1000, UTC)
         holder = Holder(os.getpid(), socket.gethostname(), who, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
         text = orjson.dumps(asdict(holder))
+        os.fchmod(handle, 0o644)  # whoever is refused may read by whom, whatever the umask
         os.pwrite(handle, text, 0)
         os.ftruncate(handle, len(text))
     except BaseException:
