@@ -1,7 +1,10 @@
 """Wiring of exit_scanner."""
 
+import gc
+
 from holdfast.bus.app import ServiceApp
 from holdfast.contracts.streams import EXIT_SCANNER, MARKET_TICK
+from holdfast.contracts.wire import Outgoing
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
@@ -23,8 +26,13 @@ def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None
     view = LedgerView()
     scanner = ExitScanner(settings.scanner, app.clock, app.ids, view)
 
+    async def reset() -> list[Outgoing]:
+        out = await scanner.on_reset()
+        gc.freeze()  # 100,000 rows that stay: walking through them all would hold up a stop for half a second
+        return out
+
     app.follow(MARKET_TICK, scanner.on_ticks, last=HISTORY)
-    app.ledger(view, on_reset=scanner.on_reset, on_updates=scanner.on_updates)
+    app.ledger(view, on_reset=reset, on_updates=scanner.on_updates)
     app.every(LOOK_EVERY_S, scanner.on_time)
     app.heartbeat(scanner.heartbeat)
     return app

@@ -57,7 +57,7 @@ class ExitScanner:
         """Position id -> why its triggers could not be put in place."""
         self._awaited: dict[str, str] = {}
         """Intent id -> position id, for answers of the ledger."""
-        self._logged_at, self._logged_count = NEVER, -1
+        self._logged_at, self._logged_count = NEVER, 0
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
@@ -341,13 +341,16 @@ class ExitScanner:
         )
 
     def _log_count(self, *, changed: bool = False) -> None:
-        """At most once a second when the count changed, and every `log_every_s`."""
-        steady = self._clock.monotonic_ms()
-        if changed and steady - self._logged_at < 1000:
+        """Every `log_every_s`, and when the count changed: at most once a second, but at once from none and to none."""
+        steady, count = self._clock.monotonic_ms(), len(self._view.positions)
+        soon = steady - self._logged_at < 1000 and count > 0 and self._logged_count > 0
+        if changed and soon:
             return
-        count = len(self._view.positions)
         self._logged_at, self._logged_count = steady, count
-        log.info("exit evaluation: %d positions, %d armed", count, self._armed_count())
+        if self.armed_through is None:
+            log.warning("exit evaluation: the ledger has not been read yet; nothing is armed")
+        else:
+            log.info("exit evaluation: %d positions, %d armed", count, self._armed_count())
 
 
 def _ms(seconds: float) -> int:

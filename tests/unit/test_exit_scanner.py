@@ -165,8 +165,10 @@ async def test_the_log_says_one_position_right_after_its_fill(caplog: pytest.Log
     """Once it said "0 positions to check" 298 times while seven were open."""
     caplog.set_level(logging.INFO, "holdfast.exit_scanner")
     desk = Desk()
-    await desk.load()
     await desk.after(1)
+    assert "not been read yet" in caplog.text
+    assert "0 positions" not in caplog.text, "not read is not empty"
+    await desk.load()
     caplog.clear()
     await desk.update(position())
     assert [one.getMessage() for one in caplog.records] == ["exit evaluation: 1 positions, 1 armed"]
