@@ -182,7 +182,7 @@ class Dispatcher:
         filled: VenueOrder | None = None,
     ) -> list[Outgoing]:
         self._quiet.pop(row.order_id, None)
-        status = OrderStatus.model_construct(
+        status = OrderStatus.trusted(
             id=self._ids.new(),
             cause_id=row.intent_id,
             correlation_id=row.correlation_id,

@@ -48,7 +48,7 @@ class Guard:
         except VenueUnreadable as error:
             troubles = self._trouble.setdefault(key, {})
             if what not in troubles:
-                log.error("%s/%s: no entries until the venue answers again: %s: %s", *key, what, error)
+                log.warning("%s/%s: no entries until the venue answers again: %s: %s", *key, what, error)
             troubles[what] = str(error)
             return None
         except RecordTaken as error:

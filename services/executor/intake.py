@@ -273,7 +273,7 @@ class Intake:
         self, intent_id: str, content: str, intent: OrderIntent | None, proposal: Proposal
     ) -> OrderReserve:
         account = intent.account if intent is not None else "main"
-        return OrderReserve.model_construct(
+        return OrderReserve.trusted(
             id="r-" + digest(intent_id, self._incarnation, content),
             cause_id=intent_id,
             correlation_id=(intent.correlation_id if intent is not None else None) or intent_id,

@@ -297,7 +297,9 @@ class World:
             if isinstance(out, Ack):
                 self.acked.add((out.stream.name, out.entry_id))
             else:
-                self.bus.append((out.stream, type(out.message).parse(out.message.body())))
+                message = type(out.message).parse(out.message.body())
+                assert message == out.message, "what goes on the wire is what was meant, every field named"
+                self.bus.append((out.stream, message))
 
     def entry(self, stream=streams.ORDER_INTENT, *, body=None, at=None, **fields) -> Entry:
         self.entries += 1
@@ -321,6 +323,7 @@ class World:
         self.publish(await self.executor.on_exits(entries))
 
     async def tick(self, bid="99", ask="101", symbol="BTC/USDT"):
+        self.clock.now += 1
         message = Tick(
             id=f"t{self.clock.now}",
             at=self.clock.now,

@@ -1,11 +1,11 @@
 """The executor's way of one order: proposed, recorded, sent once, filled, confirmed; through restarts at every step."""
 
 import pytest
+
 from holdfast.contracts.codes import OrderState, ResultStatus, Role
 from holdfast.contracts.messages import Fill, OrderReserve, OrderStatus
 from holdfast.runtime.faults import Terminal
 from holdfast.venues.port import OutcomeKind
-
 from tests.unit._executor import D, World
 
 

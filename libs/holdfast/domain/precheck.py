@@ -108,7 +108,7 @@ def order_id_of(account: str, intent_id: str, leg: Leg) -> str:
 
 
 def refused(code: Code, reason: str, status: End = ResultStatus.BLOCKED) -> Refusal:
-    return Refusal.model_construct(code=code, reason=reason[:1000], status=status)
+    return Refusal.trusted(code=code, reason=reason[:1000], status=status)
 
 
 def entry_leg(terms: Terms, symbol: str, side: Side) -> Leg:
@@ -371,7 +371,7 @@ def _request(
     step: Decimal,
 ) -> OrderRequest:
     """All parts are validated already: the intent by its contract, the rest above."""
-    return OrderRequest.model_construct(
+    return OrderRequest.trusted(
         order_id=order_id_of(account, intent.id, leg),
         kind=what.kind,
         contract_size=what.contract_size,
