@@ -318,6 +318,15 @@ async def test_a_persons_limit_close_does_not_hold_up_the_stop_but_a_market_clos
     assert intent.reason is ExitReason.STOP_LOSS
 
 
+async def test_an_exit_that_was_displaced_covers_nothing() -> None:
+    """The ledger has taken it out of its sum; whether its cancel is confirmed does not matter."""
+    held = position()
+    desk = Desk(held)
+    displaced = exit_order(held, None, D(2), T0, displaced=True, state=OrderState.CANCELING)
+    desk.orders[displaced.order_id] = displaced
+    assert (await fired(desk)).reason is ExitReason.STOP_LOSS
+
+
 async def test_an_exit_that_stands_still_while_prices_flow_is_taken_back_and_made_anew() -> None:
     """After 15 s: a cancel, and the next attempt follows its end. Without prices it is not the order that is stuck."""
     desk = Desk(position())
@@ -413,9 +422,26 @@ async def test_a_restart_between_two_attempts_sends_the_next_at_once_though_the_
     assert (intent.attempt, intent.reason) == (2, ExitReason.STOP_LOSS)
 
 
-async def test_a_persons_partial_close_is_not_taken_up_as_ours() -> None:
+async def test_a_restart_while_an_attempt_is_in_doubt_waits_out_its_five_seconds() -> None:
+    held = position(
+        exit_attempts=1, exit_reason=ExitReason.STOP_LOSS, trigger_price=D(90), trigger_at=T0, version=4
+    )
+    doubtful = exit_order(
+        held, None, D(2), T0, reason=ExitReason.STOP_LOSS, attempt=1, state=OrderState.UNKNOWN
+    )
+    desk = Desk(held)
+    desk.orders[doubtful.order_id] = doubtful
+    desk.clock.now += 3_000
+    assert await desk.load() == []
+    assert await desk.after(1.75) == []
+    (second,) = await desk.after(0.25)
+    assert second.attempt == 2
+
+
+@pytest.mark.parametrize("reason", [ExitReason.CLOSE, ExitReason.STOP_LOSS])
+async def test_a_persons_partial_close_is_not_taken_up_as_ours(reason: ExitReason) -> None:
     """It has no trigger: half was sold by hand, the rest is to be held."""
-    desk = Desk(position(exit_attempts=1, exit_reason=ExitReason.CLOSE, version=4))
+    desk = Desk(position(exit_attempts=1, exit_reason=reason, version=4))
     assert await desk.load() == []
     await desk.ticks(tick(100))
     assert await desk.after(30) == []
