@@ -191,7 +191,6 @@ async def test_the_closing_side_of_a_hedged_leg_only_shrinks(desk):
         (order("o", quantity="0.04", price="100"), Code.BELOW_MINIMUM),
         (order("o", price="100.001"), Code.VENUE_REJECTED),
         (order("o", symbol="NO/SUCH"), Code.UNKNOWN_SYMBOL),
-        (order("o", kind=Kind.SPOT), Code.INSTRUMENT_MISMATCH),
         (order("o", contract_size=D(2)), Code.INSTRUMENT_MISMATCH),
         (order("o", SELL, symbol=SPOT), Code.SPOT_SHORT),
         (order("o", account="other"), Code.UNKNOWN_ACCOUNT),

@@ -156,11 +156,8 @@ class Desk:
             return None
         if rules is None:
             return Code.UNKNOWN_SYMBOL, f"no instrument {order.symbol}"
-        if (rules.kind, rules.contract_size) != (order.kind, order.contract_size):
-            return (
-                Code.INSTRUMENT_MISMATCH,
-                f"{order.symbol} is {rules.kind.value} here, contract size {rules.contract_size}",
-            )
+        if rules.contract_size != order.contract_size:  # the kind is the name's business where the market is "auto"
+            return Code.INSTRUMENT_MISMATCH, f"{order.symbol} has contract size {rules.contract_size} here"
         if order.kind is Kind.SPOT and order.side is Side.SELL and not terms.spot_short:
             return (Code.SPOT_SHORT, f"{held} held") if order.quantity > reducible(held, order.side) else None
         return self._funds(order, held, price)
