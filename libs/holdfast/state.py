@@ -158,7 +158,7 @@ def _write(
         "seq": seq,
         **{key: value for key, value in document.items() if key not in {"updated_at", "seq"}},
     }
-    write_atomically(path, orjson.dumps(plain(body, "")))
+    write_atomically(path, orjson.dumps(plain(body)))
     _headers[str(path)] = (_identity(path), seq, store_id)
 
 

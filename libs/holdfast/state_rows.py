@@ -120,9 +120,7 @@ def _side(row: Mapping[str, Any], where: str) -> str:
 def with_numbers(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """*row* with its amounts as numbers."""
     return {
-        name: _number(amount_of(value, f"{where}.{name}"))
-        if name in _NUMBERS and value is not None
-        else value
+        name: value if value is None or name not in _NUMBERS else _number(amount_of(value, where, name))
         for name, value in row.items()
     }
 
@@ -134,8 +132,11 @@ def _price(value: Any, where: str) -> Decimal:
     return price
 
 
-def amount_of(value: Any, where: str) -> Decimal:
+def amount_of(value: Any, where: str, field: str = "") -> Decimal:
     """A finite Decimal from an int, a float (its shortest digits), a Decimal or a numeric text."""
+    if type(value) is Decimal and value.is_finite() and abs(value.adjusted()) <= _LARGEST_EXPONENT:
+        return value or ZERO
+    where = f"{where}.{field}" if field else where
     if value is None:
         raise BadState(f"{where}: is required")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
@@ -156,16 +157,30 @@ def _number(amount: Decimal) -> orjson.Fragment:
     return orjson.Fragment(canonical(amount))
 
 
-def plain(value: Any, where: str) -> Any:
-    """*value* ready for JSON: amounts by their digits, what is not finite refused by the name of its field."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{number}]") for number, item in enumerate(value)]
+def plain(value: Any, *path: str) -> Any:
+    """*value* ready for JSON: amounts by their digits, what is not finite refused by the name of its field.
+
+    *path* is where it stands; it is only put together when something is refused, because files are large.
+    """
+    kind = type(value)
+    if kind is dict:
+        return {
+            key if type(key) is str else str(key): item
+            if type(item) in _AS_THEY_ARE
+            else plain(item, *path, f".{key}")
+            for key, item in value.items()
+        }
+    if kind is list or kind is tuple:
+        return [plain(item, *path, f"[{number}]") for number, item in enumerate(value)]
     if isinstance(value, Decimal | float):
-        return _number(amount_of(value, where))
-    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        return orjson.Fragment(str(value))
-    if value is None or isinstance(value, str | int | orjson.Fragment):
+        return _number(amount_of(value, "".join(path).lstrip(".")))
+    if isinstance(value, int):
+        return orjson.Fragment(str(value)) if abs(value) > _LARGEST_INTEGER else value
+    if isinstance(value, Mapping):
+        return plain(dict(value), *path)
+    if isinstance(value, str) or kind in _AS_THEY_ARE:
         return value
-    raise BadState(f"{where}: a {type(value).__name__} has no place in a state file")
+    raise BadState(f"{''.join(path).lstrip('.')}: a {kind.__name__} has no place in a state file")
+
+
+_AS_THEY_ARE = frozenset({str, bool, type(None), orjson.Fragment})
