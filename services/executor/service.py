@@ -145,8 +145,6 @@ class Executor:
         outputs = self._take_held_back() + await self.dispatcher.send()
         outputs += await self.dispatcher.cancel_due()
         outputs += await self.dispatcher.look_up_due()
-        for key in list(self._venues):
-            outputs += await self.reconciler.read_trades(key)
         self._loaded.set()
         return outputs
 

@@ -146,7 +146,7 @@ class ScriptedVenue:
         )
         self.events.orders.append(self.orders[order_id])
 
-    def fill(self, order_id, quantity=None, price="100", *, told=True):
+    def fill(self, order_id, quantity=None, price="100", *, told=True, at=None):
         """The order trades; *told*: the venue says so by itself at the next tick or poll."""
         known = self.orders[order_id]
         quantity = known.quantity - known.filled if quantity is None else D(quantity)
@@ -160,7 +160,7 @@ class ScriptedVenue:
         number = len(self.trades) + 1
         fill = Fill(
             id=f"f{number}", at=START, account="main", exchange="paper", symbol=known.symbol, order_id=order_id, trade_id=f"t{number}",
-            side=known.side, quantity=quantity, price=D(price), executed_at=START + number, instrument=self.kind, settle="USDT",
+            side=known.side, quantity=quantity, price=D(price), executed_at=at or START + number, instrument=self.kind, settle="USDT",
         )  # fmt: skip
         self.trades.append(fill)
         if told:

@@ -11,7 +11,7 @@ from holdfast.runtime.settings import PaperSettings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
 from holdfast.venues.port import Rules
-from tests.unit._executor import D, World
+from tests.unit._executor import START, D, World
 from tests.unit.test_executor import opened, ready
 
 
@@ -105,6 +105,24 @@ async def test_a_lost_fill_of_an_ended_order_is_found_by_comparing_positions():
     world.venue.fill(order_id, "0.5", told=False)  # a fill after CANCELED is real
     await world.pass_time(70_000)
     assert [row.quantity for row in world.ledger.state.positions.values()] == [D("0.5")]
+    assert world.executor.heartbeat()["unreadable"] is None
+
+
+async def test_a_lost_fill_older_than_what_is_read_each_minute_is_repaired_too():
+    world = await ready()
+    await world.tick(symbol="ETH/USDT")
+    await world.give(world.buy("2", type="limit", price="90"), world.buy("1", symbol="ETH/USDT"))
+    await world.settle()
+    lost, other = (row.order_id for row in world.venue.sent_order)
+    await world.give(world.entry(action="cancel", order_id=lost))
+    await world.settle()
+    world.venue.fill(lost, "0.5", told=False)
+    world.venue.fill(other, at=START + 3_600_000)
+    await world.tick()
+    await world.settle()
+    await world.pass_time(66_000)
+    held = {row.symbol: row.quantity for row in world.ledger.state.positions.values()}
+    assert held == {"BTC/USDT": D("0.5"), "ETH/USDT": D(1)}
     assert world.executor.heartbeat()["unreadable"] is None
 
 
