@@ -88,7 +88,7 @@ class ServiceApp:
         self._workers: list[Worker] = []
         self._lag = (0, 0, 0)
         self._started_at = self.clock.wall_ms()
-        self._reading_since: int | None = None
+        self._beat_now = asyncio.Event()
 
     # -- wiring -------------------------------------------------------------------------------------------------------
 
@@ -319,6 +319,7 @@ class ServiceApp:
         await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         load.cancel()
+        self._beat_now.set()
 
     # -- work -----------------------------------------------------------------------------------------------------------
 
@@ -340,7 +341,6 @@ class ServiceApp:
             self._spawn(tasks, self._claimer())
         if self._keeps_house:
             self._spawn(tasks, self._janitor())
-        self._reading_since = self.clock.wall_ms()
 
     async def _keep_reading(self, worker: Worker) -> None:
         """Start the worker, and start it again whenever its read loop ended: after a wipe (NOGROUP) or a lost server."""
@@ -419,7 +419,18 @@ class ServiceApp:
                 if not is_passing(error) and not isinstance(error, Transient):
                     raise
                 log.warning("heartbeat: %s", error)
-            await self.clock.sleep(HEARTBEAT_EVERY_S)
+            await self._until_next_beat()
+
+    async def _until_next_beat(self) -> None:
+        """A second, or less when there is news: that the ledger's view has been loaded."""
+        self._beat_now.clear()
+        pause, news = (
+            asyncio.ensure_future(self.clock.sleep(HEARTBEAT_EVERY_S)),
+            asyncio.ensure_future(self._beat_now.wait()),
+        )
+        await asyncio.wait({pause, news}, return_when=asyncio.FIRST_COMPLETED)
+        pause.cancel()
+        news.cancel()
 
     async def _measure(self) -> None:
         try:

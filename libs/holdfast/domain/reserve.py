@@ -27,7 +27,7 @@ from holdfast.contracts.money import ZERO, mul, round_down, sub
 from holdfast.contracts.rows import BookRow, IntentRow, OrderRow, PositionRow, book_id
 from holdfast.contracts.streams import INTENT_RESULT
 from holdfast.contracts.wire import Out, digest
-from holdfast.domain.exits import HARDNESS
+from holdfast.domain.exits import HARDNESS, displaces
 from holdfast.domain.invariants import entry_side, exit_side, working_exits
 from holdfast.domain.ledger_state import Change, Known, LedgerState, held_of
 from holdfast.domain.limits import Limits, check_entry
@@ -345,7 +345,7 @@ def _exit(
     fired = order.position_id is not None
     order = order.evolve(reason=reason, position_id=position.position_id)
     exits = [row for row in state.live_orders(book.book_id, Role.EXIT) if not row.displaced]
-    giving_way = [row for row in exits if gives_way(row, reason, order.attempt)]
+    giving_way = [row for row in exits if displaces(reason, row)]
     staying = [row for row in exits if row not in giving_way]
     free = sub(position.quantity, working_exits(staying))
     if free <= 0:
@@ -380,14 +380,6 @@ def _exit(
     change.intents[request.intent_id] = _intent(request, ResultStatus.ACCEPTED, now_ms, order_id=row.order_id)
     state.settle_book(book.book_id, change)
     return None
-
-
-def gives_way(row: OrderRow, reason: ExitReason, attempt: int) -> bool:
-    """Whether a working exit is displaced by one for *reason*: softer, without a clear answer, or an earlier attempt of it."""
-    mine, theirs = HARDNESS[reason], HARDNESS[row.reason or ExitReason.CLOSE]
-    return (
-        theirs < mine or row.state is OrderState.UNKNOWN or (row.reason is reason and row.attempt < attempt)
-    )
 
 
 def cancel_entries(

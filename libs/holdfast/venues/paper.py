@@ -13,6 +13,7 @@ let two batches interleave. A second submit of an order id is answered with the 
 last line only: real venues do *not* make client order ids idempotent.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from holdfast.venues.port import (
     VenuePosition,
     VenueUnreadable,
 )
+
+log = logging.getLogger("holdfast.paper")
 
 
 def terms_of(settings: PaperSettings) -> Terms:
@@ -134,6 +137,7 @@ class PaperVenue:
     def _take(self, row: OrderRow, known: dict[str, Working], new: list[Working], now_ms: int) -> Outcome:
         order = known.get(row.order_id)
         if order is not None:
+            log.error("order %s was submitted twice; a real venue might have filled it twice", row.order_id)
             self._tell_end(order)
             return _outcome(order)
         if (row.account, row.exchange) != (self.account, self.exchange):
