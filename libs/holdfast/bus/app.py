@@ -252,9 +252,7 @@ class ServiceApp:
     async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
         for worker in self._workers:
             await worker.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         for stopper in self._stoppers:
             await stopper()
         await self._broker.stop()
@@ -453,6 +451,15 @@ class ServiceApp:
             "dead_letters": sum(worker.dead_letters for worker in self._workers),
         }  # fmt: skip
         return Heartbeat(id=self.ids.new(), at=self.clock.wall_ms(), **(fields | self._beat()))
+
+
+async def end_tasks(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: Python 3.11's `wait_for` (redis-py drains with it) swallows a cancellation now and then."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
 
 
 __all__ = ["EXIT_UNAVAILABLE", "Publish", "ServiceApp"]
