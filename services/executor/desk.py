@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import OrderReserve
 from holdfast.contracts.streams import ORDER_RESERVE
 from holdfast.contracts.wire import Ack, Entry, Out, Outgoing
@@ -65,6 +66,7 @@ class Desk:
     """See the module."""
 
     resend_after_ms: int
+    send_within_ms: int
     pending: dict[str, Pending] = field(default_factory=dict)
     """By intent id."""
     asked: dict[str, Asked] = field(default_factory=dict)
@@ -120,16 +122,38 @@ class Desk:
                 self._batches.discard(batch)
                 self._room.set()
 
-    def due(self, mono_ms: int) -> list[Outgoing]:
-        """Proposals to publish again."""
+    def due(self, mono_ms: int, wall_ms: int) -> list[Outgoing]:
+        """Proposals to publish again. An exit gets a new `send_by`, because exits never expire."""
         again: list[Outgoing] = []
         for pending in self.pending.values():
             if mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
                 pending.published, pending.times = mono_ms, pending.times + 1
+                self._renew(pending, mono_ms, wall_ms)
                 again.append(Out(ORDER_RESERVE, pending.reserve))
             if mono_ms - pending.since >= GIVE_UP_ROOM_MS:
                 self._leave(pending)
         return again
+
+    def _renew(self, pending: Pending, mono_ms: int, wall_ms: int) -> None:
+        """Whichever version the ledger records, its own `send_by` counts: the order is sent before it or not at all."""
+        order = pending.reserve.order
+        asked = self.asked.get(order.order_id) if order is not None else None
+        if (
+            order is not None
+            and asked is not None
+            and order.role is not Role.ENTRY
+            and order.send_by < wall_ms + self.resend_after_ms
+        ):
+            fresh = order.evolve(send_by=wall_ms + self.send_within_ms)
+            pending.reserve = pending.reserve.evolve(order=fresh)
+            asked.deadline = mono_ms + self.send_within_ms
+
+    def raise_epoch(self, account: str, epoch: int) -> None:
+        """The account's epoch was too low when these were proposed: they go out again with *epoch*, as soon as time allows."""
+        for pending in self.pending.values():
+            if pending.reserve.account == account and pending.reserve.epoch < epoch:
+                pending.reserve = pending.reserve.evolve(epoch=epoch)
+                pending.published, pending.times = pending.published - LONGEST_WAIT_MS, 1
 
     def overdue(self, mono_ms: int) -> Iterable[str]:
         """Orders that the ledger promised and did not show; they are no longer waited for."""

@@ -72,7 +72,7 @@ class Guard:
 
     def bind(self, view: LedgerView) -> None:
         """Check that each venue's own record and this ledger are of one history, and tie them together."""
-        self._mismatch.clear()
+        before, self._mismatch = self._mismatch, {}
         for key, venue in self.venues.items():
             if not isinstance(venue, PaperVenue):
                 continue
@@ -82,8 +82,9 @@ class Guard:
             why = venue.record.belongs_to(view.store_id, has_fills)
             if why is None:
                 venue.record.bind_store(view.store_id)
-            else:
-                self._mismatch[key] = why
+                continue
+            self._mismatch[key] = why
+            if before.get(key) != why:
                 log.error("%s", why)
 
     async def recent(self, key: Key, since: int, most: int) -> list[Fill] | None:

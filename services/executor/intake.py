@@ -103,7 +103,7 @@ class Intake:
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
         self.epochs: dict[str, int] = {}
-        """Account -> this incarnation's epoch; fixed at the first view."""
+        """Account -> this incarnation's epoch, above all that came before."""
 
     def take(self, entries: Sequence[Entry], batch: Batch | None) -> list[Outgoing]:
         """Proposals for *entries*; *batch* is what they count against, None for what passes freely."""

@@ -73,6 +73,7 @@ class Reconciler:
         if now < self._due:
             return []
         self._due = now + self._every_ms
+        self._guard.bind(self._view)
         outputs: list[Outgoing] = []
         for key in list(self._guard.venues):
             outputs += await self.read_trades(key)

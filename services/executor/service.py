@@ -67,7 +67,12 @@ class Executor:
         self._clock, self._view, self._venues = clock, view, venues
         self._bus_fullness_pct, self._full_pct = bus_fullness_pct, settings.bus.full_pct
         resend = settings.executor.resend_after_ms
-        self.guard, self.desk, self.owed, self.prices = Guard(venues), Desk(resend), Owed(resend), Prices()
+        self.guard, self.desk, self.owed, self.prices = (
+            Guard(venues),
+            Desk(resend, settings.executor.send_within_ms),
+            Owed(resend),
+            Prices(),
+        )
         self.inflight = InFlight()
         self.dispatcher = Dispatcher(
             clock=clock,
@@ -88,6 +93,9 @@ class Executor:
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
         )  # fmt: skip
         self._loaded = asyncio.Event()
+        self._started_ms = 0
+        self._recognised: set[str] = set()
+        """Accounts for which the ledger has shown our epoch."""
         self._held_back: list[Outgoing] = []
         """Proposals of exits that came in one batch with entries which must wait: the next handler that returns takes them along."""
 
@@ -133,9 +141,10 @@ class Executor:
     async def on_reset(self) -> list[Outgoing]:
         """The view was loaded from a snapshot: at start, and after a gap, a wipe, a rewind."""
         view = self._view
+        self._started_ms = self._started_ms or self._clock.wall_ms()
         for account in {account for account, _ in self._venues}:
             self.intake.epochs.setdefault(account, 1 + view.executors.get(account, 0))
-        self._check_epochs(view.executors)
+        self._check_epochs(view.executors, None)
         self.guard.bind(view)
         self.inflight.load(view)
         self.owed.start_again(view.orders)
@@ -154,7 +163,7 @@ class Executor:
         mono = self._clock.monotonic_ms()
         for update in updates:
             if update.executors:
-                self._check_epochs(update.executors)
+                self._check_epochs(update.executors, update.at)
             for row in update.orders:
                 self.inflight.take_order(row)
                 self.owed.order_row(row)
@@ -192,14 +201,27 @@ class Executor:
             if fills and isinstance(venue, PaperVenue):
                 await self.guard.read(key, "adopt", venue.adopt(fills, now_ms=self._clock.wall_ms()))
 
-    def _check_epochs(self, executors: Mapping[str, int]) -> None:
+    def _check_epochs(self, executors: Mapping[str, int], at: int | None) -> None:
+        """Be above every executor that came before, and stop when one came after (INV-9).
+
+        A snapshot (*at* None) may be older than the executors before us, whom only the updates behind it name: what was
+        recorded before we started is history, and our epoch goes above it, until the ledger has shown our own.
+        """
         for account, epoch in executors.items():
             mine = self.intake.epochs.get(account)
-            if mine is not None and epoch > mine:
+            if mine is None:
+                continue
+            if account not in self._recognised and (at is None or at < self._started_ms):
+                if epoch >= mine:
+                    self.intake.epochs[account] = epoch + 1
+                    self.desk.raise_epoch(account, epoch + 1)
+            elif epoch > mine:
                 raise Terminal(
                     f"another executor has taken over account {account} (epoch {epoch}, this one has {mine})",
                     EXIT_HELD,
                 )
+            elif epoch == mine:
+                self._recognised.add(account)
 
     async def on_results(self, batch: Sequence[Entry]) -> list[Outgoing]:
         """`intent.result`: repeated answers, which change nothing in the ledger and so appear nowhere else."""
@@ -235,7 +257,7 @@ class Executor:
         if not self._loaded.is_set():
             return []
         mono, wall = self._clock.monotonic_ms(), self._clock.wall_ms()
-        outputs = self._take_held_back() + self.desk.due(mono) + self.owed.due(mono, self._view.orders)
+        outputs = self._take_held_back() + self.desk.due(mono, wall) + self.owed.due(mono, self._view.orders)
         for order_id in self.desk.overdue(mono):
             self.inflight.withdraw(order_id)
         outputs += self.dispatcher.tell_accepted()

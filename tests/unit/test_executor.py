@@ -342,3 +342,31 @@ async def test_a_replaced_executor_stops():
     assert max(update.executors.get("main", 0) for update in updates) == 2
     with pytest.raises(Terminal, match="taken over"):
         await old_executor.on_updates(updates)
+
+
+async def test_a_snapshot_older_than_the_last_executor_does_not_lead_to_its_epoch():
+    """The epoch is above all that came before, though only the updates behind the snapshot name them."""
+    world = await ready()
+    stale = world.ledger.snapshot()
+    for _ in range(2):
+        await world.give(world.buy())
+        await world.settle()
+        await world.start()
+        await world.tick()
+    world.clock.now += 5
+    await world.start()
+    fresh = world.executor
+    fresh.intake.epochs.clear()
+    world.view.load(stale)
+    world.publish(await fresh.on_reset())
+    await world.tick()
+    await world.give(world.buy(id="early"))
+    assert [reserve.epoch for reserve in world.of(OrderReserve)] == [1]
+    await world.deliver(to_executor=False)
+    assert "early" not in world.ledger.known.intents, "the ledger ignores an epoch that is not above the last"
+    await world.hear(world.ledger.updates)
+    await world.time()
+    assert [reserve.epoch for reserve in world.of(OrderReserve)] == [3]
+    await world.settle()
+    assert world.ledger.state.executors == {"main": 3}
+    assert world.ledger.intent("early").order_id in world.venue.sends

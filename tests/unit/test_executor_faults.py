@@ -168,6 +168,30 @@ async def test_open_orders_at_the_venue_that_nobody_here_placed_are_told():
     assert "foreign" not in world.venue.canceled
 
 
+async def test_an_exit_that_a_wiped_bus_lost_is_proposed_afresh_and_an_entry_is_not_sent_late():
+    world = await opened()
+    await world.tick(symbol="ETH/USDT")
+    await world.give(world.buy(symbol="ETH/USDT", id="in"))
+    await world.give_exits(world.close(id="out"))
+    world.bus.clear()
+    for _ in range(3):
+        await world.time(1000)
+    await world.settle()
+    assert [row.role.value for row in world.venue.sent_order[1:]] == ["exit"]
+    assert world.ledger.intent("in").code.value == "not_sent"
+
+
+async def test_an_exit_recorded_with_its_first_send_by_is_not_sent_after_it():
+    world = await opened()
+    await world.give_exits(world.close(id="out"))
+    first, world.bus = world.bus, []
+    await world.time(2500)
+    world.bus = first + world.bus
+    await world.settle()
+    assert len(world.venue.sent_order) == 1
+    assert world.ledger.intent("out").code.value == "not_sent"
+
+
 async def test_a_silent_ledger_is_a_warning():
     world = await ready()
     await world.give(world.buy())
