@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import health, settings_cli, up
+from holdfast.cli import health, listing, orders, settings_cli, steer, up
 
-MODULES = (up, settings_cli, health)
+MODULES = (up, listing, orders, steer, settings_cli, health)
 
 app = typer.Typer(
     name="holdfast",

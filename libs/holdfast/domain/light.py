@@ -195,7 +195,7 @@ def _judge_services(inputs: LightInputs, found: _Findings) -> None:
         beat = inputs.beats.get(service)
         if beat is None:
             found.critical.append(
-                f"{service} silent: not heard since this publisher started {age(inputs.now_ms - inputs.started_ms)} ago"
+                f"{service} silent: not heard in the last {age(inputs.now_ms - inputs.started_ms)}"
             )
             continue
         silent_ms = inputs.now_ms - beat.heard_ms
