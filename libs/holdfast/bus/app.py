@@ -162,6 +162,8 @@ class ServiceApp:
             self._exit = (code, why)
             if code:
                 log.critical("%s stops with exit code %d: %s", self.name, code, why)
+                for worker in self._workers:
+                    worker.stopping = True  # what this service knows can no longer be trusted: not one more batch
         if self._stopping is not None:
             self._stopping.set()
 

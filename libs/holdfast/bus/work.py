@@ -110,6 +110,10 @@ class Worker:
             self._on_terminal(error)
         except InvariantViolation as error:
             self._on_terminal(Terminal(str(error)))
+        except Exception as error:
+            # FastStream would log it and read on: the batch would stay pending, unread and unmentioned.
+            log.exception("%s: a batch could not be finished with", self.work.stream.name)
+            self._on_terminal(Terminal(f"{self.work.stream.name}: {type(error).__name__}: {error}"))
 
     @property
     def is_reading(self) -> bool:
@@ -122,6 +126,7 @@ class Worker:
         await self.drain()
         if not self.stopping:
             await self._subscriber.stop()
+            self._subscriber.last_id = "0"  # where it creates the group, should a wipe have just removed ours
             await self._subscriber.start()
 
     async def stop(self) -> None:
@@ -166,7 +171,9 @@ class Worker:
     # -- one batch ------------------------------------------------------------------------------------------------
 
     async def process(self, raw: Sequence[RawEntry]) -> None:
-        """Decode, handle, publish, acknowledge. Raises Terminal only."""
+        """Decode, handle, publish, acknowledge. Raises Terminal only. What comes while stopping stays pending."""
+        if self.stopping:
+            return
         present = [
             decode(self.work.stream, entry_id, fields) for entry_id, fields in raw if fields is not None
         ]
@@ -187,7 +194,8 @@ class Worker:
             await self._handle(entries)
         else:
             async with self._lock:
-                await self._handle(entries)
+                if not self.stopping:
+                    await self._handle(entries)
 
     async def _handle(self, entries: Sequence[Entry]) -> None:
         try:

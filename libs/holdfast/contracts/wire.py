@@ -14,14 +14,14 @@ import orjson
 from pydantic import ValidationError
 
 from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation, Message, encode
-from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated, OrderIntent
+from holdfast.contracts.messages import DeadLetter, LedgerSnapshot, LedgerUpdated, OrderIntent
 from holdfast.contracts.streams import BY_NAME, Stream
 
 ENTRY_LIFETIME_MS = 60_000
 """An intent to open that names no expiry is acted upon for this long after its entry was written."""
 
-_TRUSTED = (LedgerUpdated, LedgerSnapshot)
-"""Written by the ledger alone, and larger than what a stranger may send."""
+_TRUSTED = (LedgerUpdated, LedgerSnapshot, DeadLetter)
+"""Written by Holdfast alone, and larger than what a stranger may send: a dead letter carries what was too large."""
 
 
 def digest(*parts: str | bytes) -> str:
