@@ -1,9 +1,7 @@
-"""`python -m services.executor`: run the executor until it is stopped; the exit code says why it ended."""
+"""`python -m services.executor`."""
 
-import sys
-
-from holdfast.runtime.configuration import load
+from holdfast.runtime.entry import run_service
 from services.executor.app import build
 
 if __name__ == "__main__":
-    sys.exit(build(load()).run())
+    run_service("executor", build)

@@ -1,8 +1,7 @@
 """`python -m services.exit_scanner`."""
 
-from holdfast.contracts.streams import EXIT_SCANNER
 from holdfast.runtime.entry import run_service
 from services.exit_scanner.app import build
 
 if __name__ == "__main__":
-    run_service(EXIT_SCANNER, build)
+    run_service("exit_scanner", build)

@@ -1,28 +1,7 @@
-"""`python -m services.market_feed`: settings, logging, then the service until it stops."""
+"""`python -m services.market_feed`."""
 
-import logging
-import sys
-
-from holdfast.runtime.configuration import ConfigurationError, load
-from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.logging import configure
+from holdfast.runtime.entry import run_service
 from services.market_feed.app import build
 
-
-def main() -> int:
-    """The process's exit code."""
-    try:
-        settings = load()
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - logging is part of what could not be read
-        return EXIT_CONFIG
-    configure("market_feed", settings.log)
-    try:
-        return build(settings).run()
-    except Terminal as error:
-        logging.getLogger("holdfast").critical("market_feed cannot start: %s", error)
-        return error.code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_service("market_feed", build)
