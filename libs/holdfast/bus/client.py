@@ -122,6 +122,12 @@ class Client:
         """A reader of *stream*, not placed yet."""
         return Reader(self.redis, stream, clock=self.clock, prefix=self.prefix, block_ms=500)
 
+    async def forget(self, stream: Stream) -> int:
+        """Remove *stream* from the bus; returns how many entries it had."""
+        count = int(await self.redis.xlen(self.prefix + stream.name))
+        await self.redis.delete(self.prefix + stream.name)
+        return count
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     async def publish(self, outputs: Sequence[Outgoing]) -> None:

@@ -1,0 +1,383 @@
+"""`holdfast ledger verify`: does the store hold together, from its first update to its last row?
+
+The journal is read once, oldest first. Each update must continue the chain of hashes; its fills are folded again
+(`store.refold`); and the last word it says about every row is noted in a scratch file. What the scratch file then holds must be
+exactly the tables. So memory stays small however long the journal is, and nothing is believed because it is written twice.
+"""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+from pydantic import ValidationError
+
+from holdfast.contracts.base import encode
+from holdfast.contracts.codes import TERMINAL_STATES, ResultStatus
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
+from holdfast.domain.invariants import InvariantViolation, check_book
+from holdfast.domain.settle import fill_digest
+from holdfast.store.batch import GENESIS, chain
+from holdfast.store.reading import Reader
+from holdfast.store.refold import Refold, differing
+
+MOST_PROBLEMS = 5
+"""Problems named per check; all are counted."""
+FLUSH = 2_000
+_LIVE_ANSWERS = (ResultStatus.ACCEPTED.value, ResultStatus.UNKNOWN.value)
+_TERMINAL = frozenset(state.value for state in TERMINAL_STATES)
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "books": ("book_id",), "positions": ("position_id",), "orders": ("order_id",), "intents": ("intent_id",), "trades": ("position_id",),
+    "control": ("scope", "target"), "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
+}  # fmt: skip
+"""Tables that are the last word of the journal about each key."""
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "books": ("book_id", "account", "exchange", "symbol", "leg", "side"),
+    "positions": ("position_id", "book_id", "side", "quantity", "entry_price", "take_profit", "stop_loss", "version"),
+    "orders": ("order_id", "intent_id", "book_id", "role", "side", "state", "quantity", "filled"),
+    "intents": ("intent_id", "digest", "status"), "trades": ("position_id",), "control": ("scope", "target"),
+    "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
+}  # fmt: skip
+"""Columns that stand beside a row's body and must say the same."""
+_DEFAULTS = {"leg": "net", "filled": "0", "target": ""}
+_AMOUNTS = frozenset({"quantity", "entry_price", "take_profit", "stop_loss", "filled"})
+
+CHECKS: Mapping[str, str] = {
+    "chain": "every update follows the one before it, from the first on",
+    "tables": "the tables are exactly what the journal says last",
+    "columns": "columns say the same as the rows beside them",
+    "constraints": "the database finds its own constraints kept",
+    "invariants": "every book has one side, exits for what it holds, and no more exits than that",
+    "intents": "every intent has one end, or an order that is alive",
+    "fills": "every fill is recorded once",
+    "arithmetic": "every position is what its fills make of it",
+    "sums": "fills = positions + trades, in pieces and in money, to the last digit",
+    "trades": "every trade is what its fills make of it",
+    "reasons": "every trade's exit is explained by its reason",
+    "totals": "profit, fees and counts add up per symbol",
+}
+
+
+@dataclass(slots=True)
+class Check:
+    """One promise: how often it was looked at, how often it was broken, and the first broken ones."""
+
+    check: str
+    what: str
+    count: int = 0
+    failures: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def broken(self, problem: str) -> None:
+        self.failures += 1
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(problem)
+
+    def as_row(self) -> dict[str, Any]:
+        return {
+            "check": self.check, "what": self.what, "passed": self.passed, "count": self.count,
+            "failures": self.failures, "problems": self.problems,
+        }  # fmt: skip
+
+
+def verify(store: Reader, progress: Callable[[int], None] | None = None) -> list[Check]:
+    """All checks of *store*, in the order of `CHECKS`. *progress* is told now and then how many updates were read."""
+    with _Scratch() as scratch:
+        return _Verifier(store, scratch, progress or (lambda _: None)).run()
+
+
+class _Scratch:
+    """The journal's last word per key, in a file of its own: digests only."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="holdfast-verify-")
+        self._file = sqlite3.connect(Path(self._folder.name) / "scratch.db", isolation_level=None)
+        self._file.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536; BEGIN;"
+            "CREATE TABLE last (name TEXT, key TEXT, value BLOB, PRIMARY KEY (name, key)) WITHOUT ROWID;"
+            "CREATE TABLE ends (intent_id TEXT PRIMARY KEY) WITHOUT ROWID;"
+        )
+        self._waiting: dict[tuple[str, str], bytes | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._folder.cleanup()
+
+    def put(self, table: str, key: str, value: bytes | None) -> None:
+        """Note what *table* holds under *key* from now on; None: nothing."""
+        self._waiting[table, key] = value
+        if len(self._waiting) >= FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        kept = [(*key, value) for key, value in self._waiting.items() if value is not None]
+        self._file.executemany("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", kept)
+        gone = [key for key, value in self._waiting.items() if value is None]
+        self._file.executemany("DELETE FROM last WHERE name = ? AND key = ?", gone)
+        self._waiting.clear()
+
+    def is_first(self, table: str, key: str, value: bytes) -> bool:
+        """Note something that may be said once only; False when it was said before."""
+        row = self._file.execute("INSERT OR IGNORE INTO last VALUES (?, ?, ?)", (table, key, value))
+        return row.rowcount == 1
+
+    def is_first_end(self, intent_id: str) -> bool:
+        """Note the end of an intent; False when it had one."""
+        return self._file.execute("INSERT OR IGNORE INTO ends VALUES (?)", (intent_id,)).rowcount == 1
+
+    def take(self, table: str, key: str, value: bytes) -> bool:
+        """Whether exactly this is noted; it is crossed out then."""
+        self._flush()
+        found = self._file.execute(
+            "DELETE FROM last WHERE name = ? AND key = ? AND value = ?", (table, key, value)
+        )
+        return found.rowcount == 1
+
+    def left(self, table: str) -> tuple[int, list[str]]:
+        """How much of *table* was not crossed out, and the first keys of it."""
+        self._flush()
+        count = self._file.execute("SELECT count(*) FROM last WHERE name = ?", (table,)).fetchone()[0]
+        rows = self._file.execute("SELECT key FROM last WHERE name = ? LIMIT ?", (table, MOST_PROBLEMS))
+        return count, [row[0] for row in rows]
+
+
+class _Verifier:
+    def __init__(self, store: Reader, scratch: _Scratch, progress: Callable[[int], None]) -> None:
+        self._store, self._scratch, self._progress = store, scratch, progress
+        self._refold = Refold()
+        self._checks = {name: Check(name, what) for name, what in CHECKS.items()}
+
+    def run(self) -> list[Check]:
+        self._read_journal()
+        self._compare_executors()
+        for table in KEYS:
+            self._compare_table(table)
+        self._compare_fills()
+        self._look_at_live_rows()
+        self._look_at_intents()
+        self._look_at_sums()
+        constraints = self._checks["constraints"]
+        constraints.count = 1
+        for problem in self._store.integrity():
+            constraints.broken(problem)
+        return list(self._checks.values())
+
+    # -- the journal --------------------------------------------------------------------------------------------------
+
+    def _read_journal(self) -> None:
+        check, before, hashed, epoch = self._checks["chain"], 0, GENESIS, 0
+        store_id = next(iter(self._store.rows("SELECT store_id FROM store")))[0]
+        for seq, kind, at, given, text in self._store.rows(
+            "SELECT seq, kind, at, hash, body FROM updates ORDER BY seq"
+        ):
+            check.count += 1
+            body = text.encode()
+            hashed = chain(hashed, body)
+            if hashed != given:
+                check.broken(f"update {seq}: its hash does not follow from the one before it and its body")
+                hashed = given  # judge each of the rest for itself
+            try:
+                update = orjson.loads(body)
+                said = (update["seq"], update["kind"], update["at"], update["store_id"])
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                check.broken(f"update {seq} cannot be read: {error!r}")
+                before = seq
+                continue
+            if seq != before + 1 or said != (seq, kind, at, store_id) or update["epoch"] < epoch:
+                check.broken(f"update {seq} after {before} says {said}, epoch {update['epoch']}")
+            before, epoch = seq, max(epoch, update["epoch"])
+            self._take(update)
+            if not check.count % 10_000:
+                self._progress(check.count)
+
+    def _take(self, update: dict[str, Any]) -> None:
+        for table, keys in KEYS.items():
+            for row in update.get(table, ()):
+                gone = table == "positions" and Decimal(row["quantity"]) == 0
+                self._scratch.put(table, _key(row, keys), None if gone else _digest(row))
+        for account, epoch in update.get("executors", {}).items():
+            self._scratch.put("executors", account, str(epoch).encode())
+        for intent in update.get("intents", ()):
+            if intent["status"] not in _LIVE_ANSWERS and not self._scratch.is_first_end(intent["intent_id"]):
+                self._checks["intents"].broken(
+                    f"intent {intent['intent_id']} ends a second time in update {update['seq']}"
+                )
+        self._take_fills(update)
+
+    def _take_fills(self, update: dict[str, Any]) -> None:
+        fills = []
+        for row in update.get("fills", ()):
+            self._checks["fills"].count += 1
+            try:
+                fill = Fill.model_validate(row)
+            except ValidationError as error:
+                self._checks["fills"].broken(f"a fill in update {update['seq']} cannot be read: {error}")
+                continue
+            if not self._scratch.is_first("fills", fill.key, f"{fill_digest(fill)} {update['seq']}".encode()):
+                self._checks["fills"].broken(f"fill {fill.key} is in the journal twice")
+            fills.append(fill)
+        for check, problem in self._refold.take(update, fills):
+            self._checks[check].broken(problem)
+
+    # -- the tables -----------------------------------------------------------------------------------------------------
+
+    def _compare_table(self, table: str) -> None:
+        tables, columns = self._checks["tables"], self._checks["columns"]
+        names = COLUMNS[table]
+        for *values, body in self._store.rows(f"SELECT {', '.join(names)}, body FROM {table}"):
+            tables.count += 1
+            columns.count += 1
+            try:
+                row = orjson.loads(body)
+            except orjson.JSONDecodeError as error:
+                columns.broken(f"{table} {values[0]}: its body cannot be read: {error}")
+                continue
+            for name, value in zip(names, values, strict=True):
+                if not _is_same(name, value, row.get(name, _DEFAULTS.get(name))):
+                    columns.broken(
+                        f"{table} {values[0]}: column {name} is {value}, its body says {row.get(name)}"
+                    )
+            if not self._scratch.take(table, _key(row, KEYS[table]), _digest(row)):
+                tables.broken(f"{table} {values[0]} is not what the journal says of it last")
+        self._complain_of_left(table)
+
+    def _compare_executors(self) -> None:
+        for account, epoch in self._store.rows("SELECT account, epoch FROM executors"):
+            self._checks["tables"].count += 1
+            if not self._scratch.take("executors", account, str(epoch).encode()):
+                self._checks["tables"].broken(
+                    f"the executor epoch of {account} is not what the journal says last"
+                )
+        self._complain_of_left("executors")
+
+    def _compare_fills(self) -> None:
+        for account, exchange, symbol, order_id, trade_id, digest, seq in self._store.rows(
+            "SELECT account, exchange, symbol, order_id, trade_id, digest, seq FROM fills"
+        ):
+            self._checks["tables"].count += 1
+            key = f"{account}|{exchange}|{symbol}|{order_id}|{trade_id}"
+            if not self._scratch.take("fills", key, f"{digest} {seq}".encode()):
+                self._checks["fills"].broken(f"fill {key} is not what the journal says of it")
+        self._complain_of_left("fills", "fills")
+
+    def _complain_of_left(self, table: str, check: str = "tables") -> None:
+        count, keys = self._scratch.left(table)
+        for number in range(count):
+            name = keys[number] if number < len(keys) else "more"
+            self._checks[check].broken(f"{table} {name} is in the journal, not in the table")
+
+    # -- what must hold together ------------------------------------------------------------------------------------------
+
+    def _look_at_live_rows(self) -> None:
+        check, arithmetic = self._checks["invariants"], self._checks["arithmetic"]
+        arithmetic.count = self._refold.folded
+        positions = self._rows(PositionRow, "SELECT body FROM positions")
+        orders: dict[str, list[OrderRow]] = {}
+        for order in self._rows(OrderRow, "SELECT body FROM orders WHERE live = 1"):
+            orders.setdefault(order.book_id, []).append(order)
+        held = {row.book_id: row for row in positions}
+        for book in self._rows(BookRow, "SELECT body FROM books"):
+            check.count += 1
+            try:
+                check_book(book, held.get(book.book_id), orders.get(book.book_id, []))
+            except InvariantViolation as violation:
+                check.broken(str(violation))
+        for name in sorted(held.keys() | self._refold.open.keys()):
+            mine, theirs = self._refold.open.get(name), held.get(name)
+            if mine is None or theirs is None or mine.position_id != theirs.position_id:
+                arithmetic.broken(f"{name}: the fills leave {_name(mine)}, the store holds {_name(theirs)}")
+            elif wrong := list(differing(mine, theirs.model_dump(mode="json"))):
+                arithmetic.broken(
+                    f"{name}: {', '.join(wrong)} of {mine.position_id} is not what its fills make"
+                )
+
+    def _rows(self, model: Any, sql: str) -> Iterator[Any]:
+        for (body,) in self._store.rows(sql):
+            try:
+                yield model.model_validate_json(body)
+            except ValidationError as error:
+                self._checks["columns"].broken(f"a row of {model.__name__} cannot be read: {error}")
+
+    def _look_at_intents(self) -> None:
+        check = self._checks["intents"]
+        check.count = next(iter(self._store.rows("SELECT count(*) FROM intents")))[0]
+        for intent_id, status in self._store.rows(
+            "SELECT i.intent_id, i.status FROM intents i LEFT JOIN orders o ON o.intent_id = i.intent_id AND o.live = 1"
+            " WHERE i.status IN ('accepted', 'unknown') AND o.order_id IS NULL"
+        ):
+            check.broken(f"intent {intent_id} is {status}, and no live order is left to end it")
+        for order_id, intent_id in self._store.rows(
+            "SELECT o.order_id, o.intent_id FROM orders o LEFT JOIN intents i ON i.intent_id = o.intent_id WHERE i.intent_id IS NULL"
+        ):
+            check.broken(f"order {order_id} belongs to intent {intent_id}, which is not recorded")
+        for order_id, live, state in self._store.rows(
+            f"SELECT order_id, live, state FROM orders WHERE {_MISMATCH}"
+        ):
+            self._checks["columns"].broken(f"orders {order_id}: live is {live} in state {state}")
+
+    def _look_at_sums(self) -> None:
+        sums, trades, totals = self._checks["sums"], self._checks["trades"], self._checks["totals"]
+        trades.count = self._checks["reasons"].count = self._refold.trades
+        sums.count = sum(book.counts for book in self._refold.books.values())
+        for problem in self._refold.sums():
+            sums.broken(problem)
+        mine = dict(self._refold.totals)
+        for (body,) in self._store.rows("SELECT body FROM totals"):
+            totals.count += 1
+            row = orjson.loads(body)
+            key = (row["account"], row["exchange"], row["symbol"])
+            total = mine.pop(key, None)
+            fees = {name: Decimal(fee) for name, fee in row.get("fees", {}).items() if Decimal(fee)}
+            said = (Decimal(row["realized_pnl"]), fees, row["trades"], row["wins"], row["fills"])
+            if total is None or said != (
+                total.realized_pnl,
+                total.fees,
+                total.trades,
+                total.wins,
+                total.fills,
+            ):
+                totals.broken(f"{'/'.join(key)}: the totals are not what its fills add up to")
+        for key in mine:
+            totals.broken(f"{'/'.join(key)}: fills, and no totals")
+
+
+_MISMATCH = (
+    f"live <> CASE WHEN state IN ({', '.join(repr(state) for state in sorted(_TERMINAL))}) THEN 0 ELSE 1 END"
+)
+
+
+def _key(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    return "\x1f".join(str(row.get(name, _DEFAULTS.get(name))) for name in names)
+
+
+def _digest(row: Mapping[str, Any]) -> bytes:
+    return blake2b(encode(row), digest_size=16).digest()
+
+
+def _is_same(name: str, column: Any, said: Any) -> bool:
+    if name in _AMOUNTS and column is not None and said is not None:
+        try:
+            return Decimal(column) == Decimal(said)
+        except InvalidOperation:
+            return False
+    return bool(column == said)
+
+
+def _name(row: PositionRow | None) -> str:
+    return "nothing" if row is None else row.position_id
