@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import health, listing, orders, settings_cli, steer, store_tools, up
+from holdfast.cli import health, listing, orders, settings_cli, steer, store_tools, up, watch
 
-MODULES = (up, listing, orders, steer, store_tools, settings_cli, health)
+MODULES = (up, listing, orders, steer, watch, store_tools, settings_cli, health)
 
 app = typer.Typer(
     name="holdfast",

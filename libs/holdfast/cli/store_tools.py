@@ -110,13 +110,13 @@ def backup(
     settings = settings_of(directory, config)
     if settings.ledger.url:
         fail("back a PostgreSQL store up with pg_dump")
-    if target.exists():
-        fail(f"{target} exists; a backup never overwrites")
     try:
         with SqliteReader(sqlite_path(settings.dir)) as store:
             store.copy_to(target)
     except StoreMissing as error:
         fail(str(error))
+    except FileExistsError:
+        fail(f"{target} exists; a backup never overwrites")
     except (OSError, sqlite3.Error) as error:
         target.unlink(missing_ok=True)
         fail(f"{target} could not be written: {error}")
