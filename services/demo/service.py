@@ -21,7 +21,7 @@ from holdfast.contracts.messages import IntentResult, LedgerUpdated, OrderIntent
 from holdfast.contracts.rows import BookRow, PositionRow, book_id
 from holdfast.contracts.streams import ORDER_INTENT
 from holdfast.contracts.wire import Entry, Out, Outgoing, digest
-from holdfast.domain.instruments import canonical
+from holdfast.domain.instruments import canonical, tick_of_book
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.settings import Settings
@@ -81,8 +81,9 @@ class Demo:
     async def on_ticks(self, batch: Sequence[Entry]) -> list[Outgoing]:
         """Prices moved."""
         for entry in batch:
-            if isinstance(entry.message, Tick) and entry.message.symbol == self._symbol:
-                self._take(entry.message)
+            tick = tick_of_book(entry.message) if isinstance(entry.message, Tick) else None
+            if tick is not None and tick.symbol == self._symbol:
+                self._take(tick)
         return self._act()
 
     async def on_results(self, batch: Sequence[Entry]) -> list[Outgoing]:

@@ -18,6 +18,7 @@ from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.streams import ORDER_INTENT_EXIT
 from holdfast.contracts.wire import Entry, Out, Outgoing, entry_time_ms
 from holdfast.domain.exits import HARDNESS, RULES, Decision, evaluate
+from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.market import Markets, Quote
 from holdfast.domain.pursuit import NEVER, Do, Pace, Pursuit, cancel_intent, close_intent, next_step
 from holdfast.domain.triggers import NONE_FIRED, Triggers
@@ -105,8 +106,8 @@ class ExitScanner:
         out: list[Outgoing] = []
         wall, steady = self._clock.wall_ms(), self._clock.monotonic_ms()
         for entry in entries:
-            tick = entry.message
-            if not isinstance(tick, Tick):
+            tick = tick_of_book(entry.message) if isinstance(entry.message, Tick) else None
+            if tick is None:
                 continue
             behind = wall - entry_time_ms(entry.entry_id)
             seen = steady - behind if 0 < behind <= LONGEST_BACKLOG_MS else steady

@@ -28,6 +28,7 @@ from holdfast.contracts.rows import (
 from holdfast.contracts.streams import LEDGER
 from holdfast.contracts.wire import Entry, Outgoing, entry_time_ms
 from holdfast.domain import kpi
+from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.light import Beat, LightInputs, Limits, light
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
@@ -191,10 +192,11 @@ class StatePublisher:
 
     async def on_ticks(self, batch: Sequence[Entry]) -> list[Outgoing]:
         for entry in batch:
-            if isinstance(entry.message, Tick):
+            tick = tick_of_book(entry.message) if isinstance(entry.message, Tick) else None
+            if tick is not None:
                 heard = self._heard(entry)
-                await self._follow_market_time(entry.message, heard)
-                self._marks.take(entry.message, heard)
+                await self._follow_market_time(tick, heard)
+                self._marks.take(tick, heard)
         return []
 
     def _heard(self, entry: Entry) -> int:

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Kind
+from holdfast.contracts.messages import Tick
 from holdfast.contracts.money import ONE, ZERO
 
 Market = Literal["auto", "spot", "linear", "inverse"]
@@ -184,6 +185,15 @@ def resolve(
 def canonical(text: str) -> str:
     """`BASE/QUOTE`, the one name of the book. Raises ContractViolation("symbol", ...)."""
     return parse(text).symbol
+
+
+def tick_of_book(tick: Tick) -> Tick | None:
+    """*tick* under the name of the book it prices; None when its symbol names nothing that can be held."""
+    try:
+        symbol = canonical(tick.symbol)
+    except ContractViolation:
+        return None
+    return tick if symbol == tick.symbol else tick.evolve(symbol=symbol)
 
 
 def fold(text: str) -> str:
