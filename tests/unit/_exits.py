@@ -24,7 +24,7 @@ from services.exit_scanner.service import ExitScanner
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 T0 = 1_700_000_000_000
 """Market time at which the test positions were opened, ms."""
-SYMBOL = "BTC/USDT:USDT"
+SYMBOL = "BTC/USDT"
 
 
 def position(name: str = "p1", side: PositionSide = LONG, **fields: Any) -> PositionRow:
