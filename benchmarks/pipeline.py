@@ -36,6 +36,7 @@ class Market:
         self._running, self._number, self._lock = True, 0, threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        time.sleep(1)  # an entry is refused where no price is known yet
 
     def _run(self) -> None:
         while self._running:
@@ -101,6 +102,8 @@ def one_in_flight(client: "redis.Redis[bytes]", market: Market, probes: int) -> 
         client.xadd(INTENT, intent(wanted, number))
         reserved = False
         while not filled:
+            if time.perf_counter() - started > 20:
+                raise TimeoutError(f"{wanted}: not filled within 20 s")
             for _, entries in client.xread({UPDATED: last}, block=1 if reserved else 1000) or ():
                 last = entries[-1][0]
                 kinds = [fields[b"kind"] for _, fields in entries]
@@ -121,6 +124,8 @@ def burst(client: "redis.Redis[bytes]", count: int, name: str, batch: int = 500)
             pipe.xadd(INTENT, intent(f"{name}-{number}", number))
         pipe.execute()
     while int(newest(client).partition(b"-")[0]) < start_seq + 2 * count:
+        if time.perf_counter() - started > 300:
+            raise TimeoutError(f"{name}: {newest(client)!r} is not {start_seq + 2 * count} after 300 s")
         time.sleep(0.005)
     return time.perf_counter() - started
 

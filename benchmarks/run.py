@@ -30,13 +30,13 @@ def throughput(url: str, *, quick: bool, names: tuple[str, ...], label: str) -> 
     client = redis.Redis.from_url(url, protocol=2)
     pairs, latencies, rates, floors = [], [], [], []
     for round_number in range(rounds):
-        base = pipeline.floor(url.rpartition("/")[0] + "/9", intents, probes)
+        base = pipeline.floor(url, intents, probes)
         client.flushdb()
         with pipeline.services(url, names):
             market = pipeline.Market(url, 0.5)
             taken = pipeline.one_in_flight(client, market, probes)
             market.stop()
-            market = pipeline.Market(url, 0.02)
+            market = pipeline.Market(url, 0.1)
             seconds = pipeline.burst(client, intents, f"round{round_number}")
             market.stop()
         client.flushdb()

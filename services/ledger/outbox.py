@@ -31,7 +31,7 @@ def caused(update: LedgerUpdated) -> Iterator[Outgoing]:
 
 def result(intent: IntentRow, update: LedgerUpdated) -> IntentResult:
     """The answer that an intent's row is."""
-    return IntentResult.model_construct(
+    return IntentResult.trusted(
         id="a-" + digest(intent.intent_id, str(update.seq)), cause_id=update.cause_id, correlation_id=intent.correlation_id, at=update.at,
         intent_id=intent.intent_id, status=intent.status, code=intent.code, reason=intent.reason, order_id=intent.order_id,
         filled_quantity=intent.filled_quantity, average_price=intent.average_price, account=intent.account, symbol=intent.symbol, repeated=False,

@@ -35,7 +35,7 @@ from holdfast.domain.settle import dispute, fill_digest, settle_fill, settle_sta
 from holdfast.domain.steer import adjust, control
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import Terminal, Transient
-from holdfast.store.batch import Batch, Journaled, chain
+from holdfast.store.batch import Batch, Journaled, chain, encoded
 from holdfast.store.store import Store
 from services.ledger.outbox import caused, numbered
 from services.ledger.snapshot import build_snapshot
@@ -241,10 +241,11 @@ class Ledger:
         update = change.as_update(
             seq=applied.seq, store_id=self._store.store_id, epoch=self._store.epoch, at=now_ms
         )
-        body = update.body()
+        rows = encoded(update)
+        body = update.body_with(rows)
         applied.hash = chain(applied.hash, body)
         journaled = Journaled(applied.seq, change.kind.value, now_ms, applied.hash, body)
-        applied.batch.take(update, journaled, {fill.key: fill_digest(fill) for fill in change.fills})
+        applied.batch.take(update, journaled, rows, {fill.key: fill_digest(fill) for fill in change.fills})
         applied.outputs.append(numbered(journaled))
         applied.outputs += caused(update)
 

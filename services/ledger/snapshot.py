@@ -36,7 +36,7 @@ def build_snapshot(
         "executors": {},
     }
     parts = [
-        LedgerSnapshot.model_construct(
+        LedgerSnapshot.trusted(
             **(empty | common | {"id": f"{snapshot_id}:{part}", "part": part} | rows)
         )
         for part, rows in enumerate(groups, 1)

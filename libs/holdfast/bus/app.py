@@ -5,6 +5,7 @@ reach the bus, create groups, `on_start`, load the ledger view, drain what was l
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -171,6 +172,8 @@ class ServiceApp:
 
     def run(self) -> int:
         """Run until stopped; returns the exit code."""
+        gc.freeze()  # what is loaded by now stays; collecting it again and again costs a tenth of the ledger's time
+        gc.set_threshold(50_000, 20, 50)
         return asyncio.run(self.serve())
 
     async def serve(self) -> int:

@@ -50,7 +50,12 @@ class Frozen(BaseModel):
 
     def evolve(self, **changes: Any) -> Self:
         """A copy with *changes*; they are trusted, not validated."""
-        return self.model_copy(update=changes)
+        made = self.__class__.__new__(self.__class__)
+        _put(made, "__dict__", self.__dict__ | changes)
+        _put(made, "__pydantic_fields_set__", _UNTRACKED)
+        _put(made, "__pydantic_extra__", None)
+        _put(made, "__pydantic_private__", None)
+        return made
 
     @classmethod
     def trusted(cls, **values: Any) -> Self:
@@ -58,12 +63,20 @@ class Frozen(BaseModel):
         what `model_construct` does, without looking at each field.
         """
         made = cls.__new__(cls)
-        put = object.__setattr__
-        put(made, "__dict__", values)
-        put(made, "__pydantic_fields_set__", set(values))
-        put(made, "__pydantic_extra__", None)
-        put(made, "__pydantic_private__", None)
+        _put(made, "__dict__", values)
+        _put(made, "__pydantic_fields_set__", _UNTRACKED)
+        _put(made, "__pydantic_extra__", None)
+        _put(made, "__pydantic_private__", None)
         return made
+
+    def json_bytes(self) -> bytes:
+        """As a row travels: JSON, fields at their default left out."""
+        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
+
+
+_put = object.__setattr__
+_UNTRACKED: set[str] = set()
+"""Which fields were given is nobody's question here."""
 
 
 class Message(Frozen):

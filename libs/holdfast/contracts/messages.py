@@ -6,6 +6,7 @@ LedgerUpdated). Times are milliseconds UTC; `at` is wall time, `executed_at` and
 
 from typing import Annotated, Any, Literal, Self
 
+import orjson
 from pydantic import Field, field_validator, model_validator
 
 from holdfast.contracts.base import (
@@ -362,25 +363,25 @@ class LedgerUpdated(Message):
 
     def body(self) -> bytes:
         """As every message's, without the tables that nothing changed in."""
-        return self.__pydantic_serializer__.to_json(
-            self, exclude_none=True, exclude={name for name in _TABLES if not getattr(self, name)}
-        )
+        return self.body_with({name: [row_json(row) for row in getattr(self, name)] for name in ROW_TABLES})
+
+    def body_with(self, rows: dict[str, list[bytes]]) -> bytes:
+        """`body`, for whoever has the rows of each table as JSON already."""
+        head = {name: value for name in _HEAD if (value := getattr(self, name)) is not None}
+        parts = [orjson.dumps(head)[:-1]]
+        parts += [b',"%b":[%b]' % (name.encode(), b",".join(rows[name])) for name in ROW_TABLES if rows[name]]
+        if self.executors:
+            parts.append(b',"executors":' + orjson.dumps(self.executors))
+        return b"".join((*parts, b"}"))
 
 
-_TABLES = (
-    "positions",
-    "orders",
-    "books",
-    "intents",
-    "fills",
-    "trades",
-    "blocked",
-    "control",
-    "totals",
-    "quarantine",
-    "nav",
-    "executors",
-)
+def row_json(row: Frozen) -> bytes:
+    """A row inside an update or a table; messages carried along (fills, trades, refusals) stay as they travel alone."""
+    return row.body() if isinstance(row, Message) else row.json_bytes()
+
+
+_HEAD = ("id", "cause_id", "correlation_id", "at", "seq", "store_id", "epoch", "kind", "why")
+ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav")
 
 
 class LedgerSnapshot(Message):

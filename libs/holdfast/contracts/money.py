@@ -40,7 +40,9 @@ def canonical(amount: Decimal) -> str:
     """The one way to write *amount*: `Decimal("1.50E+3")` becomes `1500`, `Decimal("-0.0")` becomes `0`."""
     if not amount:
         return "0"
-    text = format(amount, "f")
+    text = str(amount)
+    if "E" in text:
+        text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return text

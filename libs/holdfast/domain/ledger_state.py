@@ -85,7 +85,7 @@ class Change:
 
     def as_update(self, *, seq: int, store_id: str, epoch: int, at: int) -> LedgerUpdated:
         """The journal entry of this change."""
-        return LedgerUpdated.model_construct(
+        return LedgerUpdated.trusted(
             id=f"{store_id}:{seq}", cause_id=self.cause_id, correlation_id=self.correlation_id, at=at,
             seq=seq, store_id=store_id, epoch=epoch, kind=self.kind, why=self.why,
             positions=list(self.positions.values()), orders=list(self.orders.values()), books=list(self.books.values()),

@@ -121,7 +121,7 @@ def _intent(
     reason: str | None = None,
     order_id: str | None = None,
 ) -> IntentRow:
-    return IntentRow.model_construct(
+    return IntentRow.trusted(
         intent_id=request.intent_id, digest=request.intent_digest, status=status, code=code, reason=reason, order_id=order_id,
         filled_quantity=ZERO, average_price=None, account=request.account, symbol=request.symbol, at=now_ms,
         correlation_id=request.correlation_id,
@@ -306,7 +306,7 @@ def notional_of(order: OrderRequest) -> Decimal:
 def _row(
     request: OrderReserve, order: OrderRequest, book: BookRow, side: Side, quantity: Decimal, now_ms: int
 ) -> OrderRow:
-    return OrderRow.model_construct(
+    return OrderRow.trusted(
         order_id=order.order_id, intent_id=request.intent_id, book_id=book.book_id, account=request.account, exchange=request.exchange,
         symbol=request.symbol, leg=request.leg, kind=order.kind, contract_size=order.contract_size, settle=order.settle, role=order.role,
         side=side, type=order.type, price=order.price, quantity=quantity, filled=ZERO, filled_value=ZERO, state=OrderState.RESERVED,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.contracts.codes import Role
-from holdfast.contracts.messages import LedgerUpdated
-from holdfast.contracts.rows import OrderRow
+from holdfast.contracts.messages import ROW_TABLES, LedgerUpdated, row_json
+from holdfast.contracts.money import canonical
+from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.contracts.wire import digest
 from holdfast.domain.invariants import entry_side
 from holdfast.store import schema
@@ -22,9 +23,13 @@ def chain(previous: str, body: bytes) -> str:
     return digest(previous, body)
 
 
-def json_of(row: Any) -> str:
-    """A row as followers see it."""
-    return row.__pydantic_serializer__.to_json(row, exclude_none=True).decode()  # type: ignore[no-any-return]
+Encoded = dict[str, list[bytes]]
+"""The rows of an update as JSON, by table: encoded once, for the journal and for the tables."""
+
+
+def encoded(update: LedgerUpdated) -> Encoded:
+    """Every row of *update* as followers see it."""
+    return {name: [row_json(row) for row in getattr(update, name)] for name in ROW_TABLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,64 +62,37 @@ class Batch:
     quarantine: dict[str, Row] = field(default_factory=dict)
     executors: dict[str, Row] = field(default_factory=dict)
 
-    def take(self, update: LedgerUpdated, journaled: Journaled, fill_digests: dict[str, str]) -> None:
-        """Add everything that *update* changed."""
+    def take(self, update: LedgerUpdated, journaled: Journaled, rows: Encoded, fill_digests: dict[str, str]) -> None:
+        """Add everything that *update* changed; *rows* are its rows as JSON."""
         self.updates.append(journaled)
-        for position in update.positions:
+        for position, body in zip(update.positions, rows["positions"], strict=True):
             if position.is_open:
                 self.closed.discard(position.position_id)
-                take_profit = None if position.take_profit is None else str(position.take_profit)
-                self.positions[position.position_id] = (
-                    position.position_id, position.book_id, position.side.value, str(position.quantity), str(position.entry_price),
-                    take_profit, str(position.stop_loss), position.version, json_of(position),
-                )  # fmt: skip
+                self.positions[position.position_id] = _position(position, body.decode())
             else:
                 self.positions.pop(position.position_id, None)
                 self.closed.add(position.position_id)
-        for order in update.orders:
-            self.orders[order.order_id] = _order(order)
-        for intent in update.intents:
-            self.intents[intent.intent_id] = (
-                intent.intent_id,
-                intent.digest,
-                intent.status.value,
-                json_of(intent),
-            )
-        for book in update.books:
-            side = None if book.side is None else book.side.value
-            self.books[book.book_id] = (
-                book.book_id,
-                book.account,
-                book.exchange,
-                book.symbol,
-                book.leg.value,
-                side,
-                json_of(book),
-            )
-        self.fills += [
-            (
-                fill.trade_id,
-                fill.order_id,
-                fill.account,
-                fill.exchange,
-                fill.symbol,
-                fill_digests[fill.key],
-                update.seq,
-            )
-            for fill in update.fills
-        ]
-        self.trades += [(trade.position_id, update.seq, json_of(trade)) for trade in update.trades]
-        self._take_rare(update)
+        for order, body in zip(update.orders, rows["orders"], strict=True):
+            self.orders[order.order_id] = _order(order, body.decode())
+        for intent, body in zip(update.intents, rows["intents"], strict=True):
+            self.intents[intent.intent_id] = (intent.intent_id, intent.digest, str(intent.status), body.decode())
+        for book, body in zip(update.books, rows["books"], strict=True):
+            self.books[book.book_id] = (book.book_id, book.account, book.exchange, book.symbol, book.leg, book.side, body.decode())
+        for fill in update.fills:
+            self.fills.append((fill.trade_id, fill.order_id, fill.account, fill.exchange, fill.symbol, fill_digests[fill.key], update.seq))
+        for total, body in zip(update.totals, rows["totals"], strict=True):
+            self.totals[total.key] = (*total.key, body.decode())
+        for nav, body in zip(update.nav, rows["nav"], strict=True):
+            self.nav[nav.account] = (nav.account, body.decode())
+        self._take_rare(update, rows)
 
-    def _take_rare(self, update: LedgerUpdated) -> None:
-        for row in update.control:
-            self.control[row.scope.value, row.target] = (row.scope.value, row.target, json_of(row))
-        for total in update.totals:
-            self.totals[total.key] = (*total.key, json_of(total))
-        for nav in update.nav:
-            self.nav[nav.account] = (nav.account, json_of(nav))
-        for item in update.quarantine:
-            self.quarantine[item.quarantine_id] = (item.quarantine_id, int(item.resolved), json_of(item))
+    def _take_rare(self, update: LedgerUpdated, rows: Encoded) -> None:
+        for trade, body in zip(update.trades, rows["trades"], strict=True):
+            self.trades.append((trade.position_id, update.seq, body.decode()))
+        for row, body in zip(update.control, rows["control"], strict=True):
+            self.control[row.scope.value, row.target] = (row.scope, row.target, body.decode())
+        for item, body in zip(update.quarantine, rows["quarantine"], strict=True):
+            self.quarantine[item.quarantine_id] = (item.quarantine_id, int(item.resolved), body.decode())
         for account, epoch in update.executors.items():
             self.executors[account] = (account, epoch)
 
@@ -139,10 +117,17 @@ class Batch:
         )
 
 
-def _order(order: OrderRow) -> Row:
-    holds = order.role is Role.ENTRY and order.is_live and not order.displaced
+def _position(row: PositionRow, body: str) -> Row:
+    take_profit = None if row.take_profit is None else canonical(row.take_profit)
     return (
-        order.order_id, order.intent_id, order.book_id, order.role.value, order.side.value, order.state.value, str(order.quantity),
-        str(order.filled), int(order.reduce_only), int(order.is_live), order.book_id if holds else None,
-        entry_side(order).value if holds else None, json_of(order),
+        row.position_id, row.book_id, row.side, canonical(row.quantity), canonical(row.entry_price), take_profit,
+        canonical(row.stop_loss), row.version, body,
+    )  # fmt: skip
+
+
+def _order(row: OrderRow, body: str) -> Row:
+    holds = row.role is Role.ENTRY and row.is_live and not row.displaced
+    return (
+        row.order_id, row.intent_id, row.book_id, row.role, row.side, row.state, canonical(row.quantity), canonical(row.filled),
+        int(row.reduce_only), int(row.is_live), row.book_id if holds else None, entry_side(row) if holds else None, body,
     )  # fmt: skip
