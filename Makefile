@@ -39,8 +39,9 @@ fmt: .venv/.dev ## format, and repair what can be repaired
 bench: .venv/.dev ## the speed table, as ratios to the bare path in the same run
 	$(BIN)/python -m benchmarks
 
-docs: .venv/.runtime ## write again what is generated from the code: .env.example
+docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
+	$(BIN)/holdfast docs
 
 tail: .venv/.runtime ## follow a stream: make tail S=fill
 	$(BIN)/holdfast tail $(S)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import health, listing, orders, settings_cli, steer, store_tools, up, watch
+from holdfast.cli import adopt, docs, health, listing, orders, settings_cli, steer, store_tools, up, watch
 
-MODULES = (up, listing, orders, steer, watch, store_tools, settings_cli, health)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, settings_cli, health, docs)
 
 app = typer.Typer(
     name="holdfast",
