@@ -22,8 +22,8 @@ SERVICE = """\
 import os, signal, sys
 from holdfast.runtime.configuration import load
 settings = load()
-print("feed", settings.feed.spec, "state", settings.state_directory().name, "bus", settings.bus.url, flush=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+print("feed", settings.feed.spec, "state", settings.state_directory().name, "bus", settings.bus.url, flush=True)
 while True: signal.pause()
 """
 
