@@ -125,13 +125,20 @@ class Worker:
         """Drain what an earlier life left pending, then read new entries."""
         await self.drain()
         if not self.stopping:
+            self._say_why_reading_ended()
             await self._subscriber.stop()
             self._subscriber.last_id = "0"  # where it creates the group, should a wipe have just removed ours
             await self._subscriber.start()
 
     async def stop(self) -> None:
         self.stopping = True
+        self._say_why_reading_ended()
         await self._subscriber.stop()
+
+    def _say_why_reading_ended(self) -> None:
+        for task in self._subscriber.tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("%s: reading ended: %s", self.work.stream.name, error)
 
     # -- entries nobody is reading -----------------------------------------------------------------------------------
 
