@@ -29,7 +29,7 @@ from holdfast.contracts.streams import INTENT_RESULT
 from holdfast.contracts.wire import Out, digest
 from holdfast.domain.exits import HARDNESS, displaces
 from holdfast.domain.invariants import entry_side, exit_side, working_exits
-from holdfast.domain.ledger_state import Change, Known, LedgerState, held_of
+from holdfast.domain.ledger_state import Change, Known, LedgerState, counted, held_of
 from holdfast.domain.limits import Limits, check_entry
 from holdfast.domain.one_side import Held, judge
 from holdfast.domain.orders import to_canceling
@@ -174,6 +174,10 @@ def _order(
             "executor and ledger disagree on whether this symbol is hedged; give both the same configuration",
             ResultStatus.INVALID,
         )
+    if order.order_id in state.orders:
+        return Refused(
+            Code.MALFORMED, f"order {order.order_id} belongs to another intent", ResultStatus.INVALID
+        )
     if order.role is Role.ENTRY:
         return _entry(state, request, order, change, rules, now_ms)
     return _exit(state, request, order, change, now_ms)
@@ -209,6 +213,9 @@ def _entry(
     book = _book(state, request)
     if order.side is None or order.quantity is None:
         return Refused(Code.MALFORMED, "an entry needs side and quantity", ResultStatus.INVALID)
+    if book.leg is not Leg.NET and book.leg.value != ("long" if order.side is Side.BUY else "short"):
+        text = f"a {order.side.value} does not open the {book.leg.value} leg of a hedged book"
+        return Refused(Code.MALFORMED, text, ResultStatus.INVALID)
     position = state.position(book.book_id)
     refused = (
         _objection_of_state(state, book, position)
@@ -296,11 +303,10 @@ def _objection_of_limits(
 
 def notional_of(order: OrderRequest) -> Decimal:
     """The order's value in the quote currency at its price, or at the reference price for a market order."""
-    quantity = order.quantity or ZERO
+    units = mul(order.quantity or ZERO, order.contract_size)
     if order.kind is Kind.INVERSE:
-        return mul(quantity, order.contract_size)
-    price = order.price or order.reference_price or ZERO
-    return mul(mul(quantity, order.contract_size), price)
+        return counted(units)
+    return counted(mul(units, order.price or order.reference_price or ZERO))
 
 
 def _row(
@@ -334,6 +340,10 @@ def _exit(
             "nothing is open in this book"
             if position is None
             else "the exit names a position that is not the open one",
+        )
+    if _has_moved(position, order):
+        return Refused(
+            Code.POSITION_GONE, "the level that fired has moved since: the position has another version"
         )
     side = exit_side(position.side)
     if order.side is not None and order.side is not side:
@@ -382,14 +392,27 @@ def _exit(
     return None
 
 
+def _has_moved(position: PositionRow, order: OrderRequest) -> bool:
+    """Whether a price trigger was for another version of the position, whose level the price has *not* reached."""
+    if order.position_version in {None, position.version} or order.trigger_price is None:
+        return False
+    level = {ExitReason.STOP_LOSS: position.stop_loss, ExitReason.TAKE_PROFIT: position.take_profit}.get(
+        order.reason or ExitReason.CLOSE
+    )
+    if level is None:
+        return False
+    falling = (position.side == "long") == (order.reason is ExitReason.STOP_LOSS)
+    return order.trigger_price > level if falling else order.trigger_price < level
+
+
 def cancel_entries(
     state: LedgerState, book: str, code: Code, reason: ExitReason | None, change: Change, now_ms: int
 ) -> list[str]:
     """Put the book's live entries into CANCELING; what still fills of them will be closed for *reason*."""
     asked = []
     for row in state.live_orders(book, Role.ENTRY):
-        if row.state is not OrderState.CANCELING:
-            state.put_order(to_canceling(row, code, now_ms).evolve(reason=reason), change)
+        if row.code is not code or row.reason is not reason:
+            state.put_order(to_canceling(row, code, now_ms).evolve(code=code, reason=reason), change)
             asked.append(row.order_id)
     return asked
 
