@@ -144,7 +144,7 @@ def opening_of(fill: Fill, order: Document | None) -> Opening:
     """What the ledger knew when it folded *fill*: its order's terms, or what the fill itself says."""
     leg = Leg(order.get("leg", "net")) if order is not None else fill.leg
     base, _, quote = fill.symbol.partition("/")
-    kind = Kind(order["kind"]) if order is not None else fill.instrument
+    kind = Kind(order.get("kind", "spot")) if order is not None else fill.instrument
     settle = order["settle"] if order is not None else fill.settle
     return Opening(
         book_id=book_id(fill.account, fill.exchange, fill.symbol, leg), account=fill.account, exchange=fill.exchange, symbol=fill.symbol,

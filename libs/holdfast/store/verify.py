@@ -7,9 +7,10 @@ exactly the tables. So memory stays small however long the journal is, and nothi
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +18,19 @@ from typing import Any, Self
 import orjson
 from pydantic import ValidationError
 
-from holdfast.contracts.base import encode
+from holdfast.contracts.base import Frozen, encode
 from holdfast.contracts.codes import TERMINAL_STATES, ResultStatus
-from holdfast.contracts.messages import Fill
-from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
+from holdfast.contracts.messages import Fill, Trade
+from holdfast.contracts.rows import (
+    BookRow,
+    ControlRow,
+    IntentRow,
+    NavRow,
+    OrderRow,
+    PositionRow,
+    QuarantineRow,
+    TotalRow,
+)
 from holdfast.domain.invariants import InvariantViolation, check_book
 from holdfast.domain.settle import fill_digest
 from holdfast.store.batch import GENESIS, chain
@@ -30,6 +40,8 @@ from holdfast.store.refold import Refold, differing
 MOST_PROBLEMS = 5
 """Problems named per check; all are counted."""
 FLUSH = 2_000
+EVERY = 10_000
+"""Updates between two words about progress."""
 _LIVE_ANSWERS = (ResultStatus.ACCEPTED.value, ResultStatus.UNKNOWN.value)
 _TERMINAL = frozenset(state.value for state in TERMINAL_STATES)
 
@@ -46,7 +58,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
 }  # fmt: skip
 """Columns that stand beside a row's body and must say the same."""
-_DEFAULTS = {"leg": "net", "filled": "0", "target": ""}
+_ROWS: Mapping[str, type[Frozen]] = {
+    "books": BookRow, "positions": PositionRow, "orders": OrderRow, "intents": IntentRow, "trades": Trade, "control": ControlRow,
+    "totals": TotalRow, "nav": NavRow, "quarantine": QuarantineRow,
+}  # fmt: skip
 _AMOUNTS = frozenset({"quantity", "entry_price", "take_profit", "stop_loss", "filled"})
 
 CHECKS: Mapping[str, str] = {
@@ -203,14 +218,14 @@ class _Verifier:
                 check.broken(f"update {seq} after {before} says {said}, epoch {update['epoch']}")
             before, epoch = seq, max(epoch, update["epoch"])
             self._take(update)
-            if not check.count % 10_000:
+            if not check.count % EVERY:
                 self._progress(check.count)
 
     def _take(self, update: dict[str, Any]) -> None:
-        for table, keys in KEYS.items():
+        for table in KEYS:
             for row in update.get(table, ()):
                 gone = table == "positions" and Decimal(row["quantity"]) == 0
-                self._scratch.put(table, _key(row, keys), None if gone else _digest(row))
+                self._scratch.put(table, _key(table, row), None if gone else _digest(row))
         for account, epoch in update.get("executors", {}).items():
             self._scratch.put("executors", account, str(epoch).encode())
         for intent in update.get("intents", ()):
@@ -249,11 +264,11 @@ class _Verifier:
                 columns.broken(f"{table} {values[0]}: its body cannot be read: {error}")
                 continue
             for name, value in zip(names, values, strict=True):
-                if not _is_same(name, value, row.get(name, _DEFAULTS.get(name))):
+                if not _is_same(name, value, _said(table, row, name)):
                     columns.broken(
                         f"{table} {values[0]}: column {name} is {value}, its body says {row.get(name)}"
                     )
-            if not self._scratch.take(table, _key(row, KEYS[table]), _digest(row)):
+            if not self._scratch.take(table, _key(table, row), _digest(row)):
                 tables.broken(f"{table} {values[0]} is not what the journal says of it last")
         self._complain_of_left(table)
 
@@ -338,13 +353,11 @@ class _Verifier:
         for problem in self._refold.sums():
             sums.broken(problem)
         mine = dict(self._refold.totals)
-        for (body,) in self._store.rows("SELECT body FROM totals"):
+        for row in self._rows(TotalRow, "SELECT body FROM totals"):
             totals.count += 1
-            row = orjson.loads(body)
-            key = (row["account"], row["exchange"], row["symbol"])
-            total = mine.pop(key, None)
-            fees = {name: Decimal(fee) for name, fee in row.get("fees", {}).items() if Decimal(fee)}
-            said = (Decimal(row["realized_pnl"]), fees, row["trades"], row["wins"], row["fills"])
+            total = mine.pop(row.key, None)
+            fees = {currency: fee for currency, fee in row.fees.items() if fee}
+            said = (row.realized_pnl, fees, row.trades, row.wins, row.fills)
             if total is None or said != (
                 total.realized_pnl,
                 total.fees,
@@ -352,7 +365,7 @@ class _Verifier:
                 total.wins,
                 total.fills,
             ):
-                totals.broken(f"{'/'.join(key)}: the totals are not what its fills add up to")
+                totals.broken(f"{'/'.join(row.key)}: the totals are not what its fills add up to")
         for key in mine:
             totals.broken(f"{'/'.join(key)}: fills, and no totals")
 
@@ -362,8 +375,16 @@ _MISMATCH = (
 )
 
 
-def _key(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    return "\x1f".join(str(row.get(name, _DEFAULTS.get(name))) for name in names)
+def _said(table: str, row: Mapping[str, Any], name: str) -> Any:
+    """What the document says in a field; rows travel without their defaults."""
+    if name in row:
+        return row[name]
+    default = _ROWS[table].model_fields[name].default
+    return default.value if isinstance(default, StrEnum) else default
+
+
+def _key(table: str, row: Mapping[str, Any]) -> str:
+    return "\x1f".join(str(_said(table, row, name)) for name in KEYS[table])
 
 
 def _digest(row: Mapping[str, Any]) -> bytes:
