@@ -1,6 +1,6 @@
 """Wiring of the executor: locks, one paper venue per account, and who is called for which stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from holdfast.bus.app import ServiceApp
@@ -39,6 +39,11 @@ def rules_of(settings: Settings) -> Callable[[str], Rules | None]:
         )  # fmt: skip
 
     return find
+
+
+def may_be_repeated(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether an `intent.result` may be a repeated answer; the others come with `ledger.updated`, too."""
+    return b'"repeated":false' not in fields.get(b"body", b"")
 
 
 class Premises:
@@ -90,7 +95,7 @@ def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None
     app.on_start(premises.open)
     app.on_stop(premises.close)
     app.ledger(view, on_reset=executor.on_reset, on_updates=executor.on_updates)
-    app.follow(INTENT_RESULT, executor.on_results)
+    app.follow(INTENT_RESULT, executor.on_results, wanted=may_be_repeated)
     app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
     app.work(ORDER_INTENT_EXIT, executor.on_exits, acks="handler", malformed="handler")
     app.work(

@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 
 from holdfast import __version__
 from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_passing
-from holdfast.bus.follow import Reader, follow, text
+from holdfast.bus.follow import Reader, Wanted, follow, text
 from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.work import Handler, Work, Worker, patiently
@@ -38,6 +38,7 @@ from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.bus")
 
+View = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]
 Timed = Callable[[], Awaitable[list[Outgoing]]]
 Publish = Callable[[list[Outgoing]], Awaitable[None]]
 HEARTBEAT_EVERY_S = 1.0
@@ -69,7 +70,7 @@ class ServiceApp:
         """One handler at a time, publishing included: what is decided first is published first."""
         self._keeps_house = False
         self._works: list[Work] = []
-        self._follows: list[tuple[Stream, Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]], int]] = []
+        self._follows: list[tuple[Stream, View, int, Wanted | None]] = []
         self._timers: list[tuple[float, Timed]] = []
         self._backgrounds: list[Callable[[Publish], Coroutine[Any, Any, None]]] = []
         self._starters: list[Callable[[], Awaitable[None]]] = []
@@ -126,15 +127,9 @@ class ServiceApp:
         """Keep *view* equal to the ledger; *kinds* limits which updates are decoded."""
         self._ledger = (view, on_reset, on_updates, kinds)
 
-    def follow(
-        self,
-        stream: Stream,
-        handler: Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]],
-        *,
-        last: int = 0,
-    ) -> None:
-        """Read *stream* as a view, from now on or from *last* entries back."""
-        self._follows.append((stream, handler, last))
+    def follow(self, stream: Stream, handler: View, *, last: int = 0, wanted: Wanted | None = None) -> None:
+        """Read *stream* as a view, from now on or from *last* entries back; only entries that are *wanted*, if given."""
+        self._follows.append((stream, handler, last, wanted))
 
     def every(self, seconds: float, handler: Timed) -> None:
         """Call *handler* each *seconds* of wall time, publish what it returns."""
@@ -164,7 +159,9 @@ class ServiceApp:
             if code:
                 log.critical("%s stops with exit code %d: %s", self.name, code, why)
                 for worker in self._workers:
-                    worker.stopping = True  # what this service knows can no longer be trusted: not one more batch
+                    worker.stopping = (
+                        True  # what this service knows can no longer be trusted: not one more batch
+                    )
         if self._stopping is not None:
             self._stopping.set()
 
@@ -213,8 +210,8 @@ class ServiceApp:
         for starter in self._starters:
             await starter()
         self._spawn(tasks, self._heartbeats())
-        for stream, handler, last in self._follows:
-            self._spawn(tasks, self._follow_view(stream, handler, last))
+        for stream, handler, last, wanted in self._follows:
+            self._spawn(tasks, self._follow_view(stream, handler, last, wanted))
         for seconds, timed in self._timers:
             self._spawn(tasks, self._timer(seconds, timed))
         for background in self._backgrounds:
@@ -265,9 +262,7 @@ class ServiceApp:
 
     # -- views ----------------------------------------------------------------------------------------------------------
 
-    async def _follow_view(
-        self, stream: Stream, handler: Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]], last: int
-    ) -> None:
+    async def _follow_view(self, stream: Stream, handler: View, last: int, wanted: Wanted | None) -> None:
         async def handle(entries: Sequence[Entry]) -> None:
             await self.publish(await handler(entries))
 
@@ -278,7 +273,7 @@ class ServiceApp:
             prefix=self.settings.bus.prefix,
             block_ms=self.settings.bus.block_ms,
         )
-        await follow(reader, handle, last=last)
+        await follow(reader, handle, last=last, wanted=wanted)
 
     async def _follow_ledger(self, tasks: list[asyncio.Task[None]]) -> None:
         """Start following; returns when the view is loaded (or the service is stopping)."""

@@ -92,17 +92,32 @@ class Reader:
                 await self._clock.sleep(PAUSE_S)
 
 
+Wanted = Callable[[Mapping[bytes, bytes]], bool]
+"""Whether an entry with these fields is worth decoding."""
+
+
 async def follow(
-    reader: Reader, handler: Callable[[Sequence[Entry]], Awaitable[None]], *, last: int = 0
+    reader: Reader,
+    handler: Callable[[Sequence[Entry]], Awaitable[None]],
+    *,
+    last: int = 0,
+    wanted: Wanted | None = None,
 ) -> None:
-    """Give every batch of entries to *handler*, until cancelled. Entries that are no messages are logged and left out."""
+    """Give every batch of entries to *handler*, until cancelled. Entries that are no messages are logged and left out.
+
+    *wanted* looks at an entry before it is decoded: for whoever needs a few of many.
+    """
     await reader.from_now(last)
     while True:
         batch = await reader.read()
         if not batch:
             await asyncio.sleep(0)
             continue
-        entries = [decode(reader.stream, entry_id, fields) for entry_id, fields in batch]
+        entries = [
+            decode(reader.stream, entry_id, fields)
+            for entry_id, fields in batch
+            if wanted is None or wanted(fields)
+        ]
         for entry in entries:
             if entry.error is not None:
                 log.warning("%s %s is no message: %s", reader.stream.name, entry.entry_id, entry.error)
