@@ -4,14 +4,14 @@ Decisions are made here before they are committed. `begin` opens a transaction; 
 touched, `keep` forgets how. So a batch that fails leaves the memory as it was, without copying it for every batch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import OrderState, PositionSide, Role, UpdateKind
 from holdfast.contracts.messages import Fill, LedgerUpdated, OrderBlocked, Trade
-from holdfast.contracts.money import ZERO, add, mul
+from holdfast.contracts.money import ONE, ZERO, add, divide, mul
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -265,10 +265,17 @@ class LedgerState:
         )
         if position is not None:
             notional = add(notional, value_of(position))
+        notional = counted(notional)
         busy = position is not None or any(
             order.role is Role.ENTRY or order.state is OrderState.UNKNOWN for order in live
         )
         self.exposure.set_book(book_id, book.account, notional, busy)
+
+
+def counted(notional: Decimal) -> Decimal:
+    """*notional* as limits count it: to 18 places, so that a sum over all books stays exact whatever the amounts' digits."""
+    exponent = notional.as_tuple().exponent
+    return notional if isinstance(exponent, int) and exponent >= -18 else divide(notional, ONE)
 
 
 def value_of(position: PositionRow) -> Decimal:
@@ -280,11 +287,3 @@ def value_of(position: PositionRow) -> Decimal:
 
 def held_of(position: PositionRow | None) -> tuple[PositionSide | None, Decimal]:
     return (position.side, position.quantity) if position is not None else (None, ZERO)
-
-
-def sum_fees(fees: Mapping[str, Decimal], more: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Fees by currency, added up."""
-    total = dict(fees)
-    for currency, amount in more.items():
-        total[currency] = add(total.get(currency, ZERO), amount)
-    return total

@@ -20,6 +20,11 @@ from holdfast.contracts.rows import IntentRow, OrderRow
 S = OrderState
 _LIVE = (S.RESERVED, S.OPEN, S.PARTIAL, S.CANCELING, S.UNKNOWN)
 
+CANCEL_ASKED = frozenset(
+    {Code.ON_REQUEST, Code.DISPLACED, Code.STOPPED_BY_EXIT, Code.POSITION_GONE, Code.HALTED, Code.OPPOSED}
+)
+"""Codes of an order whose cancel is wanted: what shows that it is alive makes it CANCELING, never OPEN again."""
+
 TRANSITIONS: dict[tuple[OrderState, StatusKind], OrderState] = {
     (S.RESERVED, StatusKind.ACCEPTED): S.OPEN,
     (S.UNKNOWN, StatusKind.ACCEPTED): S.OPEN,
@@ -45,6 +50,8 @@ def on_status(order: OrderRow, status: OrderStatus) -> OrderRow | None:
     claimed = status.filled_quantity
     if target in TERMINAL_STATES and claimed is not None and claimed > order.filled:
         target = S.UNKNOWN
+    elif target is S.OPEN and order.code in CANCEL_ASKED:
+        target = S.CANCELING
     elif target is S.OPEN and order.filled:
         target = S.PARTIAL
     elif target in {S.REJECTED, S.ABANDONED} and order.filled:
@@ -70,7 +77,7 @@ def on_fill(order: OrderRow, quantity: Decimal, price: Decimal, at: int) -> Orde
     elif state is S.UNKNOWN and order.claimed is not None and filled >= order.claimed:
         state = S.CANCELED  # the trades that its terminal status had named are read now
     elif state in {S.RESERVED, S.OPEN, S.UNKNOWN} and not (state is S.UNKNOWN and order.claimed is not None):
-        state = S.PARTIAL
+        state = S.CANCELING if order.code in CANCEL_ASKED else S.PARTIAL
     return order.evolve(
         filled=filled, filled_value=add(order.filled_value, mul(quantity, price)), state=state, changed_at=at
     )
@@ -101,13 +108,15 @@ def result_of(order: OrderRow, intent: IntentRow, at: int) -> IntentRow | None:
     status = _ENDS.get(order.state, ResultStatus.ACCEPTED)
     if order.state in {S.CANCELED, S.EXPIRED} and order.filled:
         status = ResultStatus.PARTLY_FILLED
+    elif order.state is S.ABANDONED and order.code in CANCEL_ASKED:
+        status = ResultStatus.CANCELED  # stopped before it was sent
     if status is intent.status and not (
         status is ResultStatus.ACCEPTED and order.filled != intent.filled_quantity
     ):
         return None
     return intent.evolve(
         status=status,
-        code=order.code,
+        code=order.code if status is not ResultStatus.FILLED else None,
         reason=order.evidence if status is not ResultStatus.FILLED else None,
         filled_quantity=order.filled,
         average_price=divide(order.filled_value, order.filled) if order.filled else None,

@@ -8,6 +8,7 @@ from holdfast.contracts.codes import (
     Code,
     ExitReason,
     FillKind,
+    Leg,
     OrderState,
     PositionSide,
     Role,
@@ -15,14 +16,14 @@ from holdfast.contracts.codes import (
     UpdateKind,
 )
 from holdfast.contracts.messages import Fill, OrderStatus
-from holdfast.contracts.money import add, sub
+from holdfast.contracts.money import EXACT, add, sub
 from holdfast.contracts.rows import BookRow, NavRow, OrderRow, PositionRow, QuarantineRow, TotalRow, book_id
 from holdfast.contracts.wire import digest
 from holdfast.domain.exits import HARDNESS
 from holdfast.domain.invariants import working_exits
-from holdfast.domain.ledger_state import Change, Known, LedgerState, sum_fees
+from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
-from holdfast.domain.position import Folded, Opening, apply_fill
+from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
 from holdfast.domain.reserve import Rules
 
 
@@ -30,9 +31,9 @@ def fill_digest(fill: Fill) -> str:
     """What a fill says happened: the same key with another digest is an alarm."""
     return digest(
         fill.side.value,
-        str(fill.quantity.normalize()),
-        str(fill.price.normalize()),
-        str(fill.fee.normalize()),
+        str(EXACT.normalize(fill.quantity)),
+        str(EXACT.normalize(fill.price)),
+        str(EXACT.normalize(fill.fee)),
         fill.fee_currency or "",
         fill.kind.value,
     )
@@ -63,9 +64,9 @@ def settle_fill(state: LedgerState, fill: Fill, known: Known, rules: Rules, now_
         return change
     if fill.kind is FillKind.ADOPTION:
         change.kind = UpdateKind.ADOPTED
+    if order is not None and fill.kind is not FillKind.FUNDING:
+        _count(state, order, fill, known, change)  # first: INV-5 is about what of it may *still* fill
     _fold(state, book, order, fill, change, rules, now_ms)
-    if order is not None:
-        _count(state, order, fill, known, change)
     state.settle_book(book.book_id, change)
     return change
 
@@ -123,11 +124,19 @@ def _fold(
     for row in folded.rows:
         if not row.is_open:
             _release(state, book.book_id, row, change, now_ms)
+            state.put_book(state.books[book.book_id].evolve(refused_exit=None), change)
         state.put_position(row, change)
     held = state.position(book.book_id)
     if held is not None and held.side is not state.books[book.book_id].side:
         _disown_entries(state, book.book_id, held, change, now_ms)
         state.put_book(state.books[book.book_id].evolve(side=held.side), change)
+    if held is not None and book.leg is not Leg.NET and held.side.value != book.leg.value:
+        dispute(
+            state,
+            state.books[book.book_id],
+            f"a fill turned the {book.leg.value} leg of a hedged book",
+            change,
+        )
     if held is not None:
         _shrink_exits(state, book.book_id, held, change, now_ms)
     _total(state, folded, fill, opening.settle, change, rules)
@@ -201,7 +210,7 @@ def _total(state: LedgerState, folded: Folded, fill: Fill, settle: str, change: 
     won = folded.trade is not None and folded.trade.realized_pnl > 0
     state.put_total(
         total.evolve(
-            realized_pnl=add(total.realized_pnl, folded.realized), fees=sum_fees(total.fees, folded.fees),
+            realized_pnl=add(total.realized_pnl, folded.realized), fees=add_fees(total.fees, folded.fees),
             trades=total.trades + (folded.trade is not None), wins=total.wins + won, fills=total.fills + 1,
             last_executed_at=max(total.last_executed_at, fill.executed_at),
         ),

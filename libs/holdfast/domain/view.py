@@ -36,6 +36,9 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
         lines += [f"order {row.order_id} {row.state.value} {row.filled}" for row in part.orders]
         lines += [f"book {row.book_id} {row.side}" for row in part.books]
         lines += [f"quarantine {row.quarantine_id} {row.resolved}" for row in part.quarantine]
+        lines += [f"control {row.scope.value} {row.target} {row.state.value}" for row in part.control]
+        lines += [f"total {'|'.join(row.key)} {row.fills}" for row in part.totals]
+        lines += [f"nav {row.account} {row.cash}" for row in part.nav]
     return digest("\n".join(lines))
 
 

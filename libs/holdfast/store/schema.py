@@ -60,7 +60,6 @@ books = Table(
     _text("body"),
     UniqueConstraint("book_id", "side", name="books_side"),
     CheckConstraint("side IN ('long','short')", name="books_side_word"),
-    CheckConstraint("leg = 'net' OR side IS NULL OR side = leg", name="books_leg"),
 )
 
 positions = Table(
@@ -83,13 +82,15 @@ positions = Table(
         deferrable=True,
         initially="DEFERRED",
     ),
-    CheckConstraint("CAST(quantity AS REAL) > 0", name="positions_quantity"),
-    CheckConstraint("CAST(entry_price AS REAL) > 0", name="positions_entry_price"),
-    CheckConstraint("CAST(stop_loss AS REAL) > 0", name="positions_stop_loss"),
-    CheckConstraint("take_profit IS NULL OR CAST(take_profit AS REAL) > 0", name="positions_take_profit"),
+    CheckConstraint("CAST(quantity AS DOUBLE PRECISION) > 0", name="positions_quantity"),
+    CheckConstraint("CAST(entry_price AS DOUBLE PRECISION) > 0", name="positions_entry_price"),
+    CheckConstraint("CAST(stop_loss AS DOUBLE PRECISION) > 0", name="positions_stop_loss"),
     CheckConstraint(
-        "take_profit IS NULL OR (side = 'long' AND CAST(stop_loss AS REAL) <= CAST(take_profit AS REAL))"
-        " OR (side = 'short' AND CAST(take_profit AS REAL) <= CAST(stop_loss AS REAL))",
+        "take_profit IS NULL OR CAST(take_profit AS DOUBLE PRECISION) > 0", name="positions_take_profit"
+    ),
+    CheckConstraint(
+        "take_profit IS NULL OR (side = 'long' AND CAST(stop_loss AS DOUBLE PRECISION) <= CAST(take_profit AS DOUBLE PRECISION))"
+        " OR (side = 'short' AND CAST(take_profit AS DOUBLE PRECISION) <= CAST(stop_loss AS DOUBLE PRECISION))",
         name="positions_exits_apart",
     ),
     CheckConstraint("version > 0", name="positions_version"),
@@ -125,7 +126,7 @@ orders = Table(
         "state IN ('reserved','open','partial','filled','canceling','canceled','rejected','expired','unknown','abandoned')",
         name="orders_state",
     ),
-    CheckConstraint("CAST(quantity AS REAL) > 0", name="orders_quantity"),
+    CheckConstraint("CAST(quantity AS DOUBLE PRECISION) > 0", name="orders_quantity"),
     Index(
         "orders_live",
         "live",
