@@ -92,4 +92,4 @@ def main(url: str, directory: str, seed: str) -> int:
 
 
 if __name__ == "__main__":
-    print(main(*sys.argv[1:4]))
+    sys.stdout.write(f"{main(*sys.argv[1:4])}\n")

@@ -1,0 +1,164 @@
+"""One example of every message that travels, each field filled: what stands in `golden/` byte for byte.
+
+A change of these files is a change of the wire: producers in other languages, recorded streams and journals feel it.
+After a change that is meant, `python -m tests.contract._golden` writes them anew; the diff is what is to be reviewed.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+
+from holdfast.contracts import messages as m
+from holdfast.contracts import rows as r
+from holdfast.contracts.base import Message
+from holdfast.contracts.codes import (
+    Action,
+    Code,
+    ExitReason,
+    FillKind,
+    Kind,
+    Leg,
+    OrderState,
+    OrderType,
+    PositionSide,
+    ResultStatus,
+    Role,
+    Scope,
+    Side,
+    StatusKind,
+    TimeInForce,
+    TradingState,
+    UpdateKind,
+)
+
+D = Decimal
+FOLDER = Path(__file__).parent / "golden"
+T0 = 1_700_000_000_000
+ABOUT = {"id": "m-1", "cause_id": "m-0", "correlation_id": "i-1", "at": T0}
+BOOK = {"account": "main", "exchange": "paper", "symbol": "BTC/USDT", "leg": Leg.LONG}
+BOOK_ID = "main/paper/BTC/USDT#long"
+
+POSITION = r.PositionRow(
+    position_id="p-1", book_id=BOOK_ID, **BOOK, side=PositionSide.LONG, kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT",
+    quantity=D("1.5"), cost=D("64500.75"), entry_price=D("43000.5"), take_profit=D(45000), stop_loss=D("41000.25"), take_profit_spec="5%",
+    stop_loss_spec="41000.25", expires_at=T0 + 9, opened_at=T0 + 1, changed_at=T0 + 2, recorded_at=T0 + 3, realized_pnl=D("-0.5"),
+    fees={"BNB": D("0.01")}, bought=D(2), sold=D("0.5"), entry_value=D(86001), exit_value=D(21500), version=3, seeded=["take_profit: missing"],
+    closing=ExitReason.FLATTEN, exit_attempts=1, trigger_price=D(41000), trigger_at=T0 + 4, exit_reason=ExitReason.STOP_LOSS, strategy="trend",
+    correlation_id="i-1", intent_id="i-1",
+)  # fmt: skip
+ORDER = r.OrderRow(
+    order_id="o-1", intent_id="i-1", book_id=BOOK_ID, **BOOK, kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", role=Role.EXIT,
+    side=Side.SELL, type=OrderType.LIMIT, price=D(45000), quantity=D("1.5"), filled=D("0.5"), filled_value=D(22500), state=OrderState.PARTIAL,
+    reduce_only=True, time_in_force=TimeInForce.IOC, post_only=True, good_till=T0 + 5, notional=D(67500), take_profit_spec="5%",
+    stop_loss_spec="3.5%", ttl_s=D(600), position_id="p-1", reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(45000), trigger_at=T0 + 4,
+    displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
+    strategy="trend", correlation_id="i-1", reserved_at=T0 + 3, changed_at=T0 + 4,
+)  # fmt: skip
+BOOK_ROW = r.BookRow(
+    book_id=BOOK_ID, **BOOK, side=PositionSide.LONG, exiting=ExitReason.CLOSE, disputed="a fill came twice", refused_exit="held by o-9"
+)  # fmt: skip
+INTENT_ROW = r.IntentRow(
+    intent_id="i-1", digest="a1b2", status=ResultStatus.PARTLY_FILLED, code=Code.UNFILLED, reason="ioc", order_id="o-1",
+    filled_quantity=D("0.5"), average_price=D(45000), account="main", symbol="BTC/USDT", at=T0, correlation_id="i-1",
+)  # fmt: skip
+CONTROL_ROW = r.ControlRow(
+    scope=Scope.BOOK, target=BOOK_ID, state=TradingState.REDUCE_ONLY, by="ann", why="news", at=T0
+)
+TOTAL = r.TotalRow(
+    account="main", exchange="paper", symbol="BTC/USDT", settle="USDT", realized_pnl=D("-12.5"), fees={"BNB": D("0.01")}, trades=7, wins=3,
+    fills=20, last_executed_at=T0,
+)  # fmt: skip
+QUARANTINE = r.QuarantineRow(
+    quarantine_id="q-1", account="main", exchange="paper", symbol="BTC/USDT", side=PositionSide.SHORT, quantity=D("0.1"), price=D(43000),
+    why="not opened by Holdfast", resolved=True, at=T0,
+)  # fmt: skip
+NAV = r.NavRow(account="main", currency="USDT", cash=D("99990.5"), nav=D(100000), high_water=D(100100), at=T0)
+
+FILL = m.Fill(
+    **ABOUT, **BOOK, order_id="o-1", trade_id="t-1", kind=FillKind.ADOPTION, side=Side.BUY, quantity=D("1.5"), price=D("43000.5"), fee=D("-0.02"),
+    fee_currency="BNB", executed_at=T0 + 1, instrument=Kind.INVERSE, contract_size=D(100), settle="BTC", take_profit="45000", stop_loss="3.5%",
+    ttl_s=D(600),
+)  # fmt: skip
+BLOCKED = m.OrderBlocked(
+    **ABOUT, intent_id="i-2", code=Code.OPPOSED, reason="the book holds long", account="main", exchange="paper", symbol="BTC/USDT",
+    attempted_side=Side.SELL, attempted_quantity=D(2), held_side=PositionSide.LONG, held_quantity=D("1.5"), in_the_way=["o-1"], strategy="trend",
+)  # fmt: skip
+TRADE = m.Trade(
+    **ABOUT, **BOOK, position_id="p-0", side=PositionSide.LONG, kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", quantity=D(2),
+    entry_price=D(43000), exit_price=D(41000), opened_at=T0, closed_at=T0 + 7, realized_pnl=D("-4.1"), fees={"BNB": D("0.01")},
+    exit_reason=ExitReason.STOP_LOSS, trigger_price=D(41000), trigger_at=T0 + 6, take_profit=D(45000), stop_loss=D(41000), exit_attempts=2,
+    strategy="trend", intent_id="i-0", highest_price=D(44000), lowest_price=D(41000), path=[(T0, D(43000)), (T0 + 7, D(41000))],
+    thresholds={"stop_loss_pct": "10"},
+)  # fmt: skip
+ROWS = {
+    "positions": [POSITION], "orders": [ORDER], "books": [BOOK_ROW], "control": [CONTROL_ROW], "totals": [TOTAL], "quarantine": [QUARANTINE],
+    "nav": [NAV], "executors": {"main": 4},
+}  # fmt: skip
+
+EXAMPLES: tuple[Message, ...] = (
+    m.OrderIntent(
+        **ABOUT, action=Action.OPEN, symbol="BTC/USDT", side=Side.SELL, quantity=D("0.01"), type=OrderType.LIMIT, price=D(43000),
+        time_in_force=TimeInForce.GTC, post_only=True, good_till=T0 + 5, take_profit="5%", stop_loss="44000.5", ttl_s=D(600), reduce_only=True,
+        soft=True, strategy="trend", account="second", exchange="binance", expires_at=T0 + 60_000, order_id="o-1", position_id="p-1",
+        position_version=3, reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4,
+    ),
+    m.OrderReserve(
+        **ABOUT, **BOOK, intent_id="i-1", intent_digest="a1b2", strategy="trend", incarnation="x-1", epoch=4, attempted_side=Side.BUY,
+        attempted_quantity=D("0.01"),
+        order=m.OrderRequest(
+            order_id="o-1", kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", role=Role.EXIT, side=Side.SELL, type=OrderType.LIMIT,
+            price=D(43000), quantity=D("0.01"), quantity_step=D("0.001"), time_in_force=TimeInForce.FOK, post_only=True, good_till=T0 + 5,
+            reference_price=D(42990), take_profit="5%", stop_loss="41000", ttl_s=D(600), position_id="p-1", position_version=3,
+            reason=ExitReason.TTL, soft=True, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4, send_by=T0 + 2000,
+        ),
+    ),
+    BLOCKED,
+    m.IntentResult(
+        **ABOUT, intent_id="i-1", status=ResultStatus.PARTLY_FILLED, code=Code.UNFILLED, reason="ioc", order_id="o-1", filled_quantity=D("0.5"),
+        average_price=D(45000), account="main", symbol="BTC/USDT", repeated=True,
+    ),
+    m.OrderStatus(
+        **ABOUT, order_id="o-1", account="main", exchange="paper", status=StatusKind.CANCELED, code=Code.ON_REQUEST, reason="asked",
+        venue_order_id="v-9", filled_quantity=D("0.5"), evidence="seen in open orders",
+    ),
+    FILL,
+    m.LedgerUpdated(
+        **ABOUT, seq=42, store_id="s-1", epoch=2, kind=UpdateKind.FILLED, why="example", **ROWS, intents=[INTENT_ROW], fills=[FILL],
+        trades=[TRADE], blocked=[BLOCKED],
+    ),
+    m.LedgerSnapshot(
+        **ABOUT, snapshot_id="s-1:42:7", seq=42, chain="0f" * 16, store_id="s-1", epoch=2, part=1, parts=2, checksum="ab" * 16, **ROWS
+    ),
+    TRADE,
+    m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot"),
+    m.ExitAdjust(
+        **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail"
+    ),
+    m.Tick(**ABOUT, symbol="BTC/USDT", bid=D("42999.5"), ask=D(43000), last=D("42999.75"), feed="replay", run="r-1", live=True),
+    m.Prediction(**ABOUT, symbol="BTC/USDT", direction="short", confidence=D("0.75"), model="lstm", expires_at=T0 + 60_000),
+    m.ExitThresholds(**ABOUT, version=5, values={"stop_loss_pct": D("9.5")}, evidence="2,000 trades"),
+    m.Control(**ABOUT, state=TradingState.HALTED, scope=Scope.ACCOUNT, target="main", by="ann", why="news"),
+    m.Heartbeat(
+        **ABOUT, service="exit_scanner", instance="0", incarnation="x-1", started_at=T0, seq=42, lag=1, pending=2, oldest_pending_ms=3,
+        dead_letters=4, armed=5, armed_through=42, unarmed=["p-1"], unreadable="a reason", warnings=["late"], details={"positions": "6"},
+        version="0.1.0",
+    ),
+    m.DeadLetter(
+        **ABOUT, service="ledger", stream="fill", entry_id="1700000000000-0", payload='{"é": 1}', truncated=True, error="quantity: not a number",
+        deliveries=5,
+    ),
+)  # fmt: skip
+BY_NAME = {type(message).__name__: message for message in EXAMPLES}
+
+
+def file_of(name: str) -> Path:
+    return FOLDER / f"{name}.json"
+
+
+def write() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, message in BY_NAME.items():
+        file_of(name).write_bytes(message.body() + b"\n")
+
+
+if __name__ == "__main__":
+    write()
