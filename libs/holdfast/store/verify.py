@@ -5,18 +5,16 @@ The journal is read once, oldest first. Each update must continue the chain of h
 exactly the tables. So memory stays small however long the journal is, and nothing is believed because it is written twice.
 """
 
-import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from sqlalchemy import CheckConstraint
 
 from holdfast.contracts.base import Frozen, encode
 from holdfast.contracts.codes import TERMINAL_STATES, ResultStatus
@@ -33,13 +31,14 @@ from holdfast.contracts.rows import (
 )
 from holdfast.domain.invariants import InvariantViolation, check_book
 from holdfast.domain.settle import fill_digest
+from holdfast.store import schema
 from holdfast.store.batch import GENESIS, chain
 from holdfast.store.reading import Reader
 from holdfast.store.refold import Refold, differing
+from holdfast.store.scratch import Scratch
 
 MOST_PROBLEMS = 5
 """Problems named per check; all are counted."""
-FLUSH = 2_000
 EVERY = 10_000
 """Updates between two words about progress."""
 _LIVE_ANSWERS = (ResultStatus.ACCEPTED.value, ResultStatus.UNKNOWN.value)
@@ -108,72 +107,12 @@ class Check:
 
 def verify(store: Reader, progress: Callable[[int], None] | None = None) -> list[Check]:
     """All checks of *store*, in the order of `CHECKS`. *progress* is told now and then how many updates were read."""
-    with _Scratch() as scratch:
+    with Scratch() as scratch:
         return _Verifier(store, scratch, progress or (lambda _: None)).run()
 
 
-class _Scratch:
-    """The journal's last word per key, in a file of its own: digests only."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="holdfast-verify-")
-        self._file = sqlite3.connect(Path(self._folder.name) / "scratch.db", isolation_level=None)
-        self._file.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536; BEGIN;"
-            "CREATE TABLE last (name TEXT, key TEXT, value BLOB, PRIMARY KEY (name, key)) WITHOUT ROWID;"
-            "CREATE TABLE ends (intent_id TEXT PRIMARY KEY) WITHOUT ROWID;"
-        )
-        self._waiting: dict[tuple[str, str], bytes | None] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._folder.cleanup()
-
-    def put(self, table: str, key: str, value: bytes | None) -> None:
-        """Note what *table* holds under *key* from now on; None: nothing."""
-        self._waiting[table, key] = value
-        if len(self._waiting) >= FLUSH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        kept = [(*key, value) for key, value in self._waiting.items() if value is not None]
-        self._file.executemany("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", kept)
-        gone = [key for key, value in self._waiting.items() if value is None]
-        self._file.executemany("DELETE FROM last WHERE name = ? AND key = ?", gone)
-        self._waiting.clear()
-
-    def is_first(self, table: str, key: str, value: bytes) -> bool:
-        """Note something that may be said once only; False when it was said before."""
-        row = self._file.execute("INSERT OR IGNORE INTO last VALUES (?, ?, ?)", (table, key, value))
-        return row.rowcount == 1
-
-    def is_first_end(self, intent_id: str) -> bool:
-        """Note the end of an intent; False when it had one."""
-        return self._file.execute("INSERT OR IGNORE INTO ends VALUES (?)", (intent_id,)).rowcount == 1
-
-    def take(self, table: str, key: str, value: bytes) -> bool:
-        """Whether exactly this is noted; it is crossed out then."""
-        self._flush()
-        found = self._file.execute(
-            "DELETE FROM last WHERE name = ? AND key = ? AND value = ?", (table, key, value)
-        )
-        return found.rowcount == 1
-
-    def left(self, table: str) -> tuple[int, list[str]]:
-        """How much of *table* was not crossed out, and the first keys of it."""
-        self._flush()
-        count = self._file.execute("SELECT count(*) FROM last WHERE name = ?", (table,)).fetchone()[0]
-        rows = self._file.execute("SELECT key FROM last WHERE name = ? LIMIT ?", (table, MOST_PROBLEMS))
-        return count, [row[0] for row in rows]
-
-
 class _Verifier:
-    def __init__(self, store: Reader, scratch: _Scratch, progress: Callable[[int], None]) -> None:
+    def __init__(self, store: Reader, scratch: Scratch, progress: Callable[[int], None]) -> None:
         self._store, self._scratch, self._progress = store, scratch, progress
         self._refold = Refold()
         self._checks = {name: Check(name, what) for name, what in CHECKS.items()}
@@ -187,10 +126,7 @@ class _Verifier:
         self._look_at_live_rows()
         self._look_at_intents()
         self._look_at_sums()
-        constraints = self._checks["constraints"]
-        constraints.count = 1
-        for problem in self._store.integrity():
-            constraints.broken(problem)
+        self._look_at_constraints()
         return list(self._checks.values())
 
     # -- the journal --------------------------------------------------------------------------------------------------
@@ -292,7 +228,7 @@ class _Verifier:
         self._complain_of_left("fills", "fills")
 
     def _complain_of_left(self, table: str, check: str = "tables") -> None:
-        count, keys = self._scratch.left(table)
+        count, keys = self._scratch.left(table, MOST_PROBLEMS)
         for number in range(count):
             name = keys[number] if number < len(keys) else "more"
             self._checks[check].broken(f"{table} {name} is in the journal, not in the table")
@@ -328,6 +264,20 @@ class _Verifier:
                 yield model.model_validate_json(body)
             except ValidationError as error:
                 self._checks["columns"].broken(f"a row of {model.__name__} cannot be read: {error}")
+
+    def _look_at_constraints(self) -> None:
+        """What the database says of itself, and every CHECK anew: SQLite leaves those out where it may only read."""
+        check = self._checks["constraints"]
+        check.count = 1
+        for problem in self._store.integrity():
+            check.broken(problem)
+        for table in schema.metadata.sorted_tables:
+            for rule in sorted(table.constraints, key=lambda rule: str(rule.name)):
+                if isinstance(rule, CheckConstraint):
+                    check.count += 1
+                    sql = f"SELECT count(*) FROM {table.name} WHERE NOT ({rule.sqltext})"
+                    if broken := next(iter(self._store.rows(sql)))[0]:
+                        check.broken(f"{table.name}: {rule.name} is broken by {broken} rows")
 
     def _look_at_intents(self) -> None:
         check = self._checks["intents"]
