@@ -52,10 +52,12 @@ class Reader:
         else:
             self.last_id = "0-0"
 
-    async def read(self) -> list[tuple[str, Mapping[bytes, bytes]]]:
-        """The next entries, at most `count`; empty when none came within `block_ms`."""
+    async def read(self, *, wait: bool = True) -> list[tuple[str, Mapping[bytes, bytes]]]:
+        """The next entries, at most `count`; empty when none came within `block_ms` (or at once, without *wait*)."""
         reply = await self.retry(
-            lambda: self._client.xread({self._name: self.last_id}, count=self._count, block=self._block_ms)
+            lambda: self._client.xread(
+                {self._name: self.last_id}, count=self._count, block=self._block_ms if wait else None
+            )
         )
         if not reply:
             return []

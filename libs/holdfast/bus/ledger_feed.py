@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from holdfast.bus.follow import Reader, text
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
-from holdfast.contracts.wire import decode
+from holdfast.contracts.trusted import ALL_TABLES, snapshot_of, update_of
 from holdfast.domain.view import Gap, LedgerView, OtherStore
 from holdfast.runtime.clock import Clock
 
@@ -83,6 +84,7 @@ class LedgerFeed:
             await self._clock.sleep(0.05)
         self._used = parts[0].snapshot_id
         self._updates.last_id = f"{self._view.seq}-0"
+        await self._catch_up()
         self._behind_since = None
         self.resets += 1
         log.info(
@@ -93,6 +95,16 @@ class LedgerFeed:
         )
         await self._on_reset()
 
+    async def _catch_up(self) -> None:
+        """Apply what has been written behind the snapshot, so that a service first acts on how things stand *now*."""
+        try:
+            while batch := await self._updates.read(wait=False):
+                self._apply(batch)
+        except (Gap, OtherStore) as reason:
+            log.warning(
+                "updates behind the snapshot: %s", reason
+            )  # reading on meets it again, and starts again
+
     async def _newest_whole(self) -> list[LedgerSnapshot] | None:
         """The parts of the newest complete snapshot, in order; None when there is none."""
         last, found = "+", dict[int, LedgerSnapshot]()
@@ -102,12 +114,11 @@ class LedgerFeed:
                 partial(self._client.xrevrange, self._snapshot_name, max=last, count=PAGE)
             )
             for entry_id, fields in rows:
-                entry = decode(LEDGER_SNAPSHOT, text(entry_id), fields)
-                if entry.message is None:
-                    log.warning("snapshot entry %s is unreadable: %s", entry.entry_id, entry.error)
+                try:
+                    part = snapshot_of(fields.get(b"body", b""))
+                except ValidationError as error:
+                    log.warning("snapshot entry %s is unreadable: %s", text(entry_id), error)
                     continue
-                part = entry.message
-                assert isinstance(part, LedgerSnapshot)
                 if part.snapshot_id != wanted:
                     wanted, found = (part.snapshot_id, {}) if part.part == part.parts else (None, {})
                 if wanted is not None:
@@ -135,6 +146,7 @@ class LedgerFeed:
         """Apply entries to the view; returns those that were decoded and new."""
         applied = []
         view = self._view
+        tables = ALL_TABLES if view.tables is None else view.tables
         for entry_id, fields in batch:
             seq = int(entry_id.partition("-")[0])
             if seq <= view.seq:
@@ -142,7 +154,7 @@ class LedgerFeed:
             if self._kinds is not None and fields.get(b"kind") not in self._kinds:
                 view.skip(seq, view.store_id)
                 continue
-            update = LedgerUpdated.model_validate_json(fields[b"body"])
+            update = update_of(fields[b"body"], tables)
             if view.apply(update):
                 applied.append(update)
         return applied
