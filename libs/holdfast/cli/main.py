@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import adopt, docs, health, listing, orders, settings_cli, steer, store_tools, up, watch
+from holdfast.cli import (
+    adopt,
+    docs,
+    health,
+    listing,
+    orders,
+    paper,
+    settings_cli,
+    steer,
+    store_tools,
+    up,
+    watch,
+)
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, settings_cli, health, docs)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs)
 
 app = typer.Typer(
     name="holdfast",
