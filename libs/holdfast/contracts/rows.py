@@ -24,7 +24,7 @@ from holdfast.contracts.codes import (
     TimeInForce,
     TradingState,
 )
-from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, Sum
+from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, PositiveSum, Sum
 
 ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
 """A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
@@ -73,7 +73,7 @@ class PositionRow(Frozen):
     """Exact: the sum of quantity x price (inverse: quantity / price) of what is still held."""
     entry_price: Positive
     """Derived from cost and quantity; harmonic for inverse contracts."""
-    take_profit: Positive | None
+    take_profit: Positive | None = None
     """A price; None only where take-profit is switched off in favour of a trail or a maximum hold."""
     stop_loss: Positive
     take_profit_spec: ExitLevel
@@ -136,7 +136,7 @@ class OrderRow(Frozen):
     side: Side
     type: OrderType = OrderType.MARKET
     price: Positive | None = None
-    quantity: Positive
+    quantity: PositiveSum
     filled: NotNegativeSum = ZERO
     filled_value: NotNegativeSum = ZERO
     """Sum of quantity x price of its fills, for the average price."""

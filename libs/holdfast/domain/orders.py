@@ -16,6 +16,7 @@ from holdfast.contracts.codes import TERMINAL_STATES, Code, OrderState, ResultSt
 from holdfast.contracts.messages import OrderStatus
 from holdfast.contracts.money import add, divide, mul
 from holdfast.contracts.rows import IntentRow, OrderRow
+from holdfast.domain.policy import LOWEST_PRICE
 
 S = OrderState
 _LIVE = (S.RESERVED, S.OPEN, S.PARTIAL, S.CANCELING, S.UNKNOWN)
@@ -91,6 +92,12 @@ def to_canceling(order: OrderRow, code: Code, at: int, *, displaced: bool = Fals
     )
 
 
+def _average(order: OrderRow) -> Decimal | None:
+    """The average price of its fills; None where it has none, or where they cost nothing."""
+    price = divide(order.filled_value, order.filled) if order.filled else None
+    return price if price is not None and price >= LOWEST_PRICE else None
+
+
 _ENDS = {
     S.FILLED: ResultStatus.FILLED,
     S.CANCELED: ResultStatus.CANCELED,
@@ -119,6 +126,6 @@ def result_of(order: OrderRow, intent: IntentRow, at: int) -> IntentRow | None:
         code=order.code if status is not ResultStatus.FILLED else None,
         reason=order.evidence if status is not ResultStatus.FILLED else None,
         filled_quantity=order.filled,
-        average_price=divide(order.filled_value, order.filled) if order.filled else None,
+        average_price=_average(order),
         at=at,
     )

@@ -130,7 +130,7 @@ def _intent(
 
 def _refuse(state: LedgerState, request: OrderReserve, refused: Refused, change: Change, now_ms: int) -> None:
     change.intents[request.intent_id] = _intent(
-        request, refused.status, now_ms, code=refused.code, reason=refused.reason
+        request, refused.status, now_ms, code=refused.code, reason=refused.reason[:1000]
     )
     if refused.status is ResultStatus.CANCELED:
         return
