@@ -23,6 +23,9 @@ TICK_EVERY_S = 0.2
 TICKS_BEFORE_START = 500
 """Entries of market.tick that are read at start, so that entries need not wait for the next tick."""
 
+TABLES = frozenset({"positions", "orders", "books", "intents", "fills", "control", "totals"})
+"""What the executor reads of the ledger."""
+
 
 def rules_of(settings: Settings) -> Callable[[str], Rules | None]:
     """What a name means at the paper venue; None for a name that means nothing."""
@@ -81,7 +84,7 @@ class Premises:
 def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
     """The service, ready to run. Paper is the only exchange there is here, so `dry_run` has nothing to override."""
     app = ServiceApp(EXECUTOR, settings, clock=clock, ids=ids)
-    premises, view = Premises(settings, app.clock), LedgerView()
+    premises, view = Premises(settings, app.clock), LedgerView(TABLES)
     executor = Executor(
         settings,
         app.clock,

@@ -16,6 +16,9 @@ HISTORY = 2_000
 LOOK_EVERY_S = 0.25
 """How often deadlines, retries and escalations are looked at without a tick."""
 
+TABLES = frozenset({"positions", "orders", "intents"})
+"""What the scanner reads of the ledger."""
+
 
 def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
     """The service, ready to run.
@@ -23,7 +26,7 @@ def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None
     It decodes every kind of update: any may carry a position or an exit order, and one left out would leave it bare.
     """
     app = ServiceApp(EXIT_SCANNER, settings, clock=clock, ids=ids)
-    view = LedgerView()
+    view = LedgerView(TABLES)
     scanner = ExitScanner(settings.scanner, app.clock, app.ids, view)
 
     async def reset() -> list[Outgoing]:

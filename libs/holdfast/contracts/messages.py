@@ -326,7 +326,7 @@ class Trade(Message):
     exit_reason: ExitReason
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
-    take_profit: Positive | None
+    take_profit: Positive | None = None
     stop_loss: Positive
     exit_attempts: int = 0
     strategy: Name | None = None

@@ -19,6 +19,9 @@ from holdfast.contracts.rows import (
 )
 from holdfast.contracts.wire import digest
 
+_TABLES = frozenset({"positions", "orders", "books", "control", "totals", "quarantine", "nav"})
+"""Of a snapshot."""
+
 
 class Gap(Exception):  # noqa: N818 - it is a fact about the stream, not a failure
     """The next update is not the one after the last: something was lost, start from a snapshot."""
@@ -43,9 +46,13 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
 
 
 class LedgerView:
-    """Rows by key: `positions` by position id, `orders` by client order id, `books` by book id."""
+    """Rows by key: `positions` by position id, `orders` by client order id, `books` by book id.
 
-    def __init__(self) -> None:
+    *tables*: what its owner reads, here and in updates. Others need not even be decoded, and stay empty.
+    """
+
+    def __init__(self, tables: frozenset[str] | None = None) -> None:
+        self.tables = tables
         self.clear()
 
     def clear(self) -> None:
@@ -75,7 +82,9 @@ class LedgerView:
         self.clear()
         self.store_id, self.epoch = first.store_id, first.epoch
         for part in parts:
-            self._take(part)
+            self._take(
+                part if self.tables is None else part.evolve(**dict.fromkeys(_TABLES - self.tables, ()))
+            )
         self.seq = first.seq
 
     def apply(self, update: LedgerUpdated) -> bool:
