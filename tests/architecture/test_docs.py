@@ -13,6 +13,7 @@ import pytest
 import typer.main
 
 from holdfast import __version__
+from holdfast.cli.docs import page
 from holdfast.cli.main import app
 from holdfast.contracts.streams import BY_NAME, DEMO, SERVICES, STREAMS, Reading
 from holdfast.contracts.wire import decode
@@ -178,6 +179,10 @@ def test_the_readme_names_every_command():
     table = text("README.md").partition("## Commands")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(?:holdfast )?([a-z-]+)(?: [a-z]+)?`", table))
     assert set(COMMANDS.commands) - named - {"docs"} == set()
+
+
+def test_the_page_of_streams_is_what_the_contracts_say():
+    assert text("docs/streams.md") == page(), "run `make docs`"
 
 
 def test_make_targets_that_are_named_exist():
