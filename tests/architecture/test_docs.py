@@ -259,3 +259,12 @@ def test_decisions_are_numbered_and_complete():
         assert "**Status:**" in text(name)
         assert re.findall(r"^## (.+)$", text(name), re.MULTILINE) == ["Context", "Decision", "Consequences"]
         assert len(text(name).splitlines()) < 60
+
+
+PLANTED = ROOT / "tests" / "planted" / "bugs.py"
+
+
+@pytest.mark.skipif(not PLANTED.exists(), reason="no bugs are planted yet")
+@pytest.mark.parametrize("number", [number for number in STATEMENTS if number != "INV-10"])
+def test_every_invariant_is_broken_on_purpose(number):
+    assert re.search(rf"\b{number}\b", text("tests/planted/bugs.py"))
