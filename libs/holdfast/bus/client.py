@@ -17,8 +17,8 @@ from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.tasks import cancel_all, within
 from holdfast.contracts.base import Message
 from holdfast.contracts.messages import LedgerUpdated, SnapshotRequest
-from holdfast.contracts.streams import CLI, LEDGER_SNAPSHOT, LEDGER_UPDATED, SNAPSHOT_REQUEST, Stream
-from holdfast.contracts.wire import Entry, Out, Outgoing, decode, entry_time_ms
+from holdfast.contracts.streams import CLI, LEDGER_UPDATED, SNAPSHOT_REQUEST, Stream
+from holdfast.contracts.wire import Entry, Out, Outgoing, decode
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock, SystemClock
 from holdfast.runtime.embedded_bus import NoBusError, address
@@ -64,39 +64,25 @@ class Client:
         rows: Any = await self.redis.xrevrange(self.prefix + stream.name, max=last, count=count)
         return [decode(stream, text(entry_id), fields or {}) for entry_id, fields in rows]
 
-    async def ledger(
-        self,
-        view: LedgerView,
-        *,
-        on_reset: Callable[[int], None] | None = None,
-        on_updates: Callable[[Sequence[LedgerUpdated]], None] | None = None,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
+    async def ledger(self, view: LedgerView) -> None:
         """Bring *view* to where the bus is now: newest whole snapshot, then every update behind it.
 
-        *on_reset* is given the wall time (ms) of that snapshot. Raises Unreachable when no ledger has left one and none
-        publishes one when asked.
+        Raises Unreachable when no ledger has left a snapshot and none publishes one when asked.
         """
-        reader = self.reader(LEDGER_UPDATED)
-        target = int((await reader.newest_id()).partition("-")[0])
+        target = int((await self.reader(LEDGER_UPDATED).newest_id()).partition("-")[0])
         there = asyncio.Event()
 
         async def reset() -> None:
-            newest = await self.newest(LEDGER_SNAPSHOT, 1)
-            if on_reset is not None:
-                on_reset(entry_time_ms(newest[0].entry_id) if newest else self.clock.wall_ms())
             await updated([])
 
-        async def updated(updates: Sequence[LedgerUpdated]) -> None:
-            if updates and on_updates is not None:
-                on_updates(updates)
+        async def updated(_: Sequence[LedgerUpdated]) -> None:
             if view.seq >= target:
                 there.set()
 
         feed = LedgerFeed(
             self.redis, view, clock=self.clock, prefix=self.prefix, ask=self._ask_for_snapshot, on_reset=reset, on_updates=updated,
         )  # fmt: skip
-        await self._until(there, feed.run(), patience_s)
+        await self._until(there, feed.run(), PATIENCE_S)
 
     async def _until(self, there: asyncio.Event, run: Any, patience_s: float) -> None:
         """Run *run* until *there* is set. Raises Unreachable after *patience_s*, and whatever *run* raises."""

@@ -48,13 +48,15 @@ class ManyReader:
     async def start(self, since_ms: int | None) -> None:
         """Begin at this wall time; None: behind what is there now."""
         self._floor_ms = self._clock.wall_ms() if since_ms is None else since_ms
+        self._held.clear()
+        self._seen.clear()
         for name, stream in self._streams.items():
             if since_ms is None:
                 self._last[name] = await self._newest(name)
             elif stream is LEDGER_UPDATED:
                 self._last[name] = await self._sequence_before(since_ms)
-            elif since_ms > 0:
-                self._last[name] = f"{since_ms - 1}-{_LAST_OF_MS}"
+            else:
+                self._last[name] = f"{since_ms - 1}-{_LAST_OF_MS}" if since_ms > 0 else "0-0"
 
     async def read(self, *, block: bool = True) -> list[Entry]:
         """The next entries in order of time; empty when nothing came within half a second (without *block*: at once)."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.cli.common import FAILED, fail, settings_of
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.bus.client import Client
 
 T = TypeVar("T")
+INTERRUPTED = 130
 
 
 def on_bus(
@@ -25,15 +28,35 @@ def on_bus(
     from holdfast.bus.client import Unreachable, reach
 
     settings = settings_of(directory, config)
-    logging.getLogger("holdfast").addHandler(logging.NullHandler())  # a command says what matters itself
 
     async def run() -> T:
         async with reach(settings) as client:
             return await work(client)
 
     try:
-        return asyncio.run(run())
+        return in_loop(run())
     except Unreachable as error:
         fail(str(error), code)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """The result of *work* in an event loop of its own; Ctrl-C ends the command with code 130, and no trace."""
+    from holdfast.bus.tasks import cancel_all
+
+    logging.getLogger("holdfast").addHandler(logging.NullHandler())  # a command says what matters itself
+
+    async def run() -> T:
+        task, stop = asyncio.ensure_future(work), asyncio.Event()
+        with suppress(ValueError, RuntimeError, NotImplementedError):  # not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        waiting = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            was_done = task.done()
+            await cancel_all([task, waiting])
+        if not was_done:
+            fail("interrupted", INTERRUPTED)
+        return task.result()
+
+    return asyncio.run(run())

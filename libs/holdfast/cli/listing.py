@@ -1,11 +1,10 @@
 """`status`, `check`, `positions`, `orders`, `trades`, `blocked`: what is, read from the bus, never from the state files."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.asking import on_bus
+from holdfast.cli.asking import in_loop, on_bus
 from holdfast.cli.common import Config, Dir, fail, settings_of
 from holdfast.cli.show import (
     Column,
@@ -123,7 +122,7 @@ def check(directory: Dir = None, config: Config = None, as_json: Json = False) -
         except Unreachable as error:
             return Light(CRITICAL, str(error), [str(error)], None, 0)
 
-    light = _run(found)
+    light = in_loop(found())
     if as_json:
         print_json(light.as_fields())
     else:
@@ -131,14 +130,6 @@ def check(directory: Dir = None, config: Config = None, as_json: Json = False) -
         for reason in light.reasons if len(light.reasons) > 1 else ():
             print(f"  - {plain(reason)}")
     raise typer.Exit(light.exit_code)
-
-
-def _run(work: Callable[[], Any]) -> Any:
-    import asyncio
-    import logging
-
-    logging.getLogger("holdfast").addHandler(logging.NullHandler())
-    return asyncio.run(work())
 
 
 def positions(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:

@@ -163,6 +163,7 @@ async def _recorded(
 
     A repeated message changes nothing, so nothing is published for it: then the row as it stands is the answer, if it is ours.
     """
+    from holdfast.bus.client import Unreachable
     from holdfast.contracts.messages import LedgerUpdated
     from holdfast.contracts.streams import CONTROL, LEDGER_UPDATED
     from holdfast.contracts.wire import Out
@@ -184,7 +185,10 @@ async def _recorded(
         return rows[0]
     if client.trouble or not is_repeated:
         return None
-    await client.ledger(view)
+    try:
+        await client.ledger(view)
+    except Unreachable:
+        return None
     held = view.control.get(key)
     is_ours = held is not None and (held.state, held.by, held.why) == (control.state, control.by, control.why)
     return held if is_ours else None
