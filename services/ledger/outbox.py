@@ -5,10 +5,18 @@ Everything here is a function of the journal's row, so it can be published again
 
 from collections.abc import Iterator
 
-from holdfast.contracts.messages import IntentResult, LedgerUpdated
+from holdfast.contracts.messages import DeadLetter, IntentResult, LedgerUpdated, OrderReserve
 from holdfast.contracts.rows import IntentRow
-from holdfast.contracts.streams import INTENT_RESULT, LEDGER_TRADE, LEDGER_UPDATED, ORDER_BLOCKED
-from holdfast.contracts.wire import Numbered, Out, Outgoing, digest
+from holdfast.contracts.streams import (
+    DEAD_LETTER,
+    INTENT_RESULT,
+    LEDGER,
+    LEDGER_TRADE,
+    LEDGER_UPDATED,
+    ORDER_BLOCKED,
+)
+from holdfast.contracts.wire import Entry, Numbered, Out, Outgoing, digest
+from holdfast.domain.ledger_state import Known
 from holdfast.store.batch import Journaled
 
 
@@ -27,6 +35,28 @@ def caused(update: LedgerUpdated) -> Iterator[Outgoing]:
         yield Out(ORDER_BLOCKED, blocked)
     for trade in update.trades:
         yield Out(LEDGER_TRADE, trade)
+
+
+def tampered(entry: Entry, known: Known, now_ms: int) -> Iterator[Outgoing]:
+    """A dead letter, where *entry* proposes other content under an intent id that was used before."""
+    reserve = entry.message
+    before = known.intents.get(reserve.intent_id) if isinstance(reserve, OrderReserve) else None
+    if before is None or not isinstance(reserve, OrderReserve) or before.digest == reserve.intent_digest:
+        return
+    yield Out(
+        DEAD_LETTER,
+        DeadLetter(
+            id="d-" + digest(entry.stream.name, entry.entry_id, entry.body),
+            cause_id=reserve.id,
+            at=now_ms,
+            service=LEDGER,
+            stream=entry.stream.name,
+            entry_id=entry.entry_id,
+            payload=entry.body.decode("utf-8", "replace"),
+            error=f"intent_id: {reserve.intent_id} was used before with other content",
+            deliveries=entry.deliveries,
+        ),
+    )
 
 
 def result(intent: IntentRow, update: LedgerUpdated) -> IntentResult:

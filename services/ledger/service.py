@@ -29,15 +29,16 @@ from holdfast.contracts.messages import (
 from holdfast.contracts.rows import BookRow, book_id
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
 from holdfast.contracts.wire import Entry, Outgoing, Trim, digest
+from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.reserve import Rules, reserve
 from holdfast.domain.settle import dispute, fill_digest, settle_fill, settle_status
 from holdfast.domain.steer import adjust, control
 from holdfast.runtime.clock import Clock
-from holdfast.runtime.faults import Terminal, Transient
+from holdfast.runtime.faults import Terminal
 from holdfast.store.batch import Batch, Journaled, chain, encoded
 from holdfast.store.store import Store
-from services.ledger.outbox import caused, numbered
+from services.ledger.outbox import caused, numbered, tampered
 from services.ledger.snapshot import build_snapshot
 
 log = logging.getLogger("holdfast.ledger")
@@ -70,18 +71,25 @@ class Ledger:
         self._snapshot_no = 0
         self._snapshots: list[tuple[int, int]] = []
         """(number, seq) of the last two snapshots."""
+        self._on_bus = 0
+        """Number of the newest snapshot that the bus has shown."""
         self._snapshot_at_ms = 0
         self.dead = 0
         self.load()
 
     def load(self) -> None:
-        """Take the store's rows into memory. Raises InvariantViolation or Terminal when they do not hold together."""
-        self.state = LedgerState()
-        self.state.load(self._store.rows())
-        self.state.executors.update(self._store.executors())
-        self.seq, self.hash = self._store.last()
-        self._unsure = False
-        check_hedging(self.state, self._rules)
+        """Take the store's rows into memory, all or nothing. Raises InvariantViolation or Terminal when they do not hold together."""
+        state = LedgerState()
+        try:
+            state.load(self._store.rows())
+        except ValueError as error:
+            raise Terminal(f"the store holds a row that cannot be read: {error}") from error
+        state.executors.update(self._store.executors())
+        for key, book in state.books.items():
+            check_book(book, state.position(key), state.live_orders(key))
+        check_hedging(state, self._rules)
+        seq, last = self._store.last()
+        self.state, self.seq, self.hash, self._unsure = state, seq, last, False
         log.info(
             "ledger loaded: store %s, epoch %d, seq %d, %d positions, %d live orders",
             self._store.store_id,
@@ -95,8 +103,8 @@ class Ledger:
 
     async def on_work(self, entries: Sequence[Entry]) -> list[Outgoing]:
         """A batch of order.reserve, fill, order.status, exit.adjust or control."""
-        messages = [entry.message for entry in entries if entry.message is not None]
-        return await self._in_thread(lambda: self._apply(messages))
+        readable = [entry for entry in entries if entry.message is not None]
+        return await self._in_thread(lambda: self._apply(readable))
 
     async def on_snapshot_requests(self, entries: Sequence[Entry]) -> list[Outgoing]:
         """Any number of requests in one batch are answered by one snapshot."""
@@ -134,30 +142,34 @@ class Ledger:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     @property
+    def _stands_for(self) -> tuple[int, int]:
+        """(number, seq) of the newest snapshot: on the bus, it stands for every update up to its sequence."""
+        return self._snapshots[-1] if self._snapshots else (-1, -1)
+
+    @property
     def _snapshot_seq(self) -> int:
-        return self._snapshots[-1][1] if self._snapshots else -1
+        return self._stands_for[1]
 
     # -- one transaction ----------------------------------------------------------------------------------------------
 
-    def _apply(self, messages: Sequence[Message]) -> list[Outgoing]:
+    def _apply(self, entries: Sequence[Entry]) -> list[Outgoing]:
         """Decide and commit; what was caused. Raises Transient, ConstraintBroken, ContractViolation or Terminal."""
         missed = self._make_sure()
+        messages = [entry.message for entry in entries if entry.message is not None]
         known = self._look_up(messages)
         now_ms = self._clock.wall_ms()
         applied = _Applied(seq=self.seq, hash=self.hash)
         self.state.begin()
         try:
-            for message in messages:
+            for entry, message in zip(entries, messages, strict=True):
+                applied.outputs += tampered(entry, known, now_ms)
                 self._record(self._decide(message, known, now_ms), applied, now_ms)
                 self._note(message, known, applied)
             if applied.batch.updates or applied.batch.inbox:
                 self._store.commit(applied.batch)
-        except Transient:
-            self.state.rollback()
-            self._unsure = True
-            raise
         except BaseException:
             self.state.rollback()
+            self._unsure = True
             raise
         self.state.keep()
         self.seq, self.hash = applied.seq, applied.hash
@@ -250,29 +262,52 @@ class Ledger:
         applied.outputs += caused(update)
 
     def _dispute(self, entry: Entry) -> list[Outgoing]:
-        where = named_book(entry)
-        if where is None:
+        missed = self._make_sure()
+        books = self._named_books(entry)
+        if not books:
             log.error(
                 "a dead %s entry %s names no book that could be disputed", entry.stream.name, entry.entry_id
             )
-            return []
+            return missed
         now_ms = self._clock.wall_ms()
-        missed = self._make_sure()
         applied = _Applied(seq=self.seq, hash=self.hash)
         change = Change(UpdateKind.DISPUTED, "d-" + digest(entry.entry_id, entry.body))
         self.state.begin()
         try:
-            book = self.state.books.get(where.book_id, where)
-            dispute(self.state, book, f"{entry.stream.name} {entry.entry_id} could not be applied", change)
+            for book in books:
+                dispute(
+                    self.state, book, f"{entry.stream.name} {entry.entry_id} could not be applied", change
+                )
             self._record(change, applied, now_ms)
-            self._store.commit(applied.batch)
-        except BaseException as error:
+            if applied.batch.updates:
+                self._store.commit(applied.batch)
+        except BaseException:
             self.state.rollback()
-            self._unsure = isinstance(error, Transient)
+            self._unsure = True
             raise
         self.state.keep()
         self.seq, self.hash = applied.seq, applied.hash
         return missed + applied.outputs
+
+    def _named_books(self, entry: Entry) -> list[BookRow]:
+        """The book of the order that a fill or status names; else those of its symbol, as far as it can be read."""
+        try:
+            document = orjson.loads(entry.body)
+            order_id = str(document.get("order_id", ""))
+            order = self.state.orders.get(order_id) or self._store.look_up(orders=[order_id]).orders.get(
+                order_id
+            )
+            if order is not None:
+                return [self.state.books[order.book_id]]
+            account, exchange, symbol = (str(document[name]) for name in ("account", "exchange", "symbol"))
+            where = BookRow(
+                book_id=book_id(account, exchange, symbol), account=account, exchange=exchange, symbol=symbol
+            )
+        except (orjson.JSONDecodeError, AttributeError, KeyError, ValueError):
+            return []
+        same = (account, exchange, symbol)
+        found = [row for row in self.state.books.values() if (row.account, row.exchange, row.symbol) == same]
+        return found or [where]
 
     # -- the bus as it is ---------------------------------------------------------------------------------------------
 
@@ -289,14 +324,15 @@ class Ledger:
             )
         if seq == self.seq:
             return missed
+        too_many = self.seq - seq > REPUBLISH_LIMIT
+        if too_many and self._stands_for == (self._on_bus, self.seq) and not self._snapshot_wanted:
+            return missed  # a snapshot as of now is on the bus already
         log.warning(
             "the bus lacks updates %d..%d: it was wiped or rewound, or we stopped before publishing",
             seq + 1,
             self.seq,
         )
-        if self.seq - seq <= REPUBLISH_LIMIT and (seq or self.seq <= REPUBLISH_LIMIT):
-            return [*self._journal_after(seq), *self._snapshot()]
-        return self._snapshot()
+        return [*(missed if too_many else self._journal_after(seq)), *self._snapshot()]
 
     def _snapshot(self) -> list[Outgoing]:
         """Everything live as of now, in parts; older snapshots and the updates before them are let go."""
@@ -324,7 +360,7 @@ class Ledger:
 
     def follow_snapshots(self, newest_number: int) -> None:
         """Numbers of snapshots go on behind the newest one on the bus."""
-        self._snapshot_no = max(self._snapshot_no, newest_number)
+        self._snapshot_no, self._on_bus = max(self._snapshot_no, newest_number), newest_number
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
@@ -342,18 +378,6 @@ class Ledger:
                 "epoch": str(self._store.epoch),
             },
         }
-
-
-def named_book(entry: Entry) -> BookRow | None:
-    """The book that a fill or status names, as far as it can be read."""
-    try:
-        document = orjson.loads(entry.body)
-        account, exchange, symbol = (str(document[name]) for name in ("account", "exchange", "symbol"))
-        return BookRow(
-            book_id=book_id(account, exchange, symbol), account=account, exchange=exchange, symbol=symbol
-        )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return None
 
 
 def check_hedging(state: LedgerState, rules: Rules) -> None:

@@ -4,6 +4,7 @@ After every message: the invariants of every book, and that a view fed by the up
 """
 
 import asyncio
+import sqlite3
 from decimal import Decimal
 from typing import Any
 
@@ -409,3 +410,46 @@ def updates_of(outputs: list[Any]) -> list[LedgerUpdated]:
         for row in outputs
         if isinstance(row, Numbered) and row.stream is LEDGER_UPDATED
     ]
+
+
+# -- a store in trouble ----------------------------------------------------------------------------------------------------
+
+
+class Trouble:
+    """A driver that passes everything on, but fails the next statement that starts with `at`: before or after it is done."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver, self.at, self.landed, self.error = driver, "", False, ""
+
+    @classmethod
+    def in_(cls, desk: Desk) -> "Trouble":
+        desk.store._driver = trouble = cls(desk.store._driver)
+        return trouble
+
+    def next(self, at: str, *, landed: bool = False, error: int = sqlite3.SQLITE_IOERR) -> None:
+        self.at, self.landed, self.error = at, landed, error
+
+    def cursor(self) -> Any:
+        return _Cursor(self, self.driver.cursor())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.driver, name)
+
+
+class _Cursor:
+    def __init__(self, trouble: Trouble, cursor: Any) -> None:
+        self._trouble, self._cursor = trouble, cursor
+
+    def execute(self, sql: str, *parameters: Any) -> Any:
+        trouble = self._trouble
+        if not trouble.at or not sql.startswith(trouble.at):
+            return self._cursor.execute(sql, *parameters)
+        trouble.at = ""
+        if trouble.landed:
+            self._cursor.execute(sql, *parameters)
+        error = sqlite3.OperationalError("scripted trouble")
+        error.sqlite_errorcode = trouble.error
+        raise error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)

@@ -13,7 +13,7 @@ from holdfast.runtime.faults import EXIT_HELD, EXIT_TERMINAL, Terminal
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.locks import AlreadyHeld, Lock, hold
 from holdfast.store.postgres import PostgresDriver
-from holdfast.store.sqlite import SqliteDriver
+from holdfast.store.sqlite import WHAT_TO_DO, SqliteDriver
 from holdfast.store.store import Store
 
 HEAD = "0001"
@@ -54,25 +54,37 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
         _migrate(f"sqlite:///{path}", path)
         driver = SqliteDriver(path)
         if check and (found := driver.integrity()):
+            driver.close()
             raise Terminal(
-                f"the store {path} is damaged: {'; '.join(found[:5])}. Restore a backup, or see docs/troubleshooting.md",
-                EXIT_TERMINAL,
+                f"the store {path} is damaged: {'; '.join(found[:5])}. {WHAT_TO_DO}", EXIT_TERMINAL
             )
+        store = _taken(driver, who, ids)
     except BaseException:
         lock.release()
         raise
-    store = _take_over(driver, who, ids)
     store.lock = lock
     return store
 
 
+def _taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> OpenStore:
+    """`_take_over`, with its errors told apart; the connection is closed where it fails."""
+    try:
+        return _take_over(driver, who, ids)
+    except Exception as error:
+        driver.close()
+        raise driver.translate(error) from error
+
+
 def _open_postgres(url: str, who: str, ids: Ids) -> OpenStore:
     driver = PostgresDriver(url)
-    if not driver.lock():
-        holder = driver.cursor().execute("SELECT writer FROM store").fetchone()
-        raise Terminal(f"another ledger has this store: {holder[0] if holder else 'unnamed'}", EXIT_HELD)
-    _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), None)
-    return _take_over(driver, who, ids)
+    try:
+        if not driver.lock():
+            raise Terminal(f"another ledger has this store: {driver.holder()}", EXIT_HELD)
+        _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), None)
+    except BaseException:
+        driver.close()
+        raise
+    return _taken(driver, who, ids)
 
 
 def _migrate(url: str, path: Path | None) -> None:

@@ -43,12 +43,23 @@ class PostgresDriver:
     def alive(self) -> None:
         if self._connection.closed:
             self._connection = self._connect()
-            self.lock()
+            try:
+                self.lock()
+            except self._psycopg.Error as error:
+                raise self.translate(error) from error
 
     def lock(self) -> bool:
         """Take the writer's lock for this session; False when another session has it."""
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
         return bool(row[0])
+
+    def holder(self) -> str:
+        """Who holds the lock, as the store names its writer."""
+        try:
+            row = self._connection.execute("SELECT writer FROM store").fetchone()
+        except self._psycopg.errors.UndefinedTable:
+            row = None  # it is just being made
+        return str(row[0]) if row else "one that has not written its name"
 
     def translate(self, error: Exception) -> Exception:
         if isinstance(error, self._psycopg.IntegrityError):

@@ -30,11 +30,12 @@ class Dialect:
     def __init__(self, mark: str) -> None:
         self.mark = mark
 
-    def upsert(self, table: Table) -> str:
-        """Insert a row, or replace what its primary key holds."""
+    def upsert(self, table: Table, fixed: str = "") -> str:
+        """Insert a row, or replace what its primary key holds. A row whose *fixed* column would change breaks NOT NULL."""
         keys = [column.name for column in table.primary_key.columns]
         rest = [column.name for column in table.columns if column.name not in keys]
-        changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
+        same = f"CASE WHEN {table.name}.{fixed} = excluded.{fixed} THEN excluded.{fixed} END"
+        changes = ", ".join(f"{name} = {same if name == fixed else f'excluded.{name}'}" for name in rest)
         return f"{self.insert(table)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
     def insert(self, table: Table) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from holdfast.runtime.faults import Transient
+from holdfast.runtime.faults import Terminal, Transient
 from holdfast.store.sql import Dialect
 from holdfast.store.store import ConstraintBroken
 
@@ -19,6 +19,8 @@ _PASSING = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+WHAT_TO_DO = "Restore a backup, or see docs/troubleshooting.md"
 
 
 class SqliteDriver:
@@ -52,11 +54,16 @@ class SqliteDriver:
         code = getattr(error, "sqlite_errorcode", None)
         if isinstance(error, sqlite3.OperationalError) and code is not None and (code & 0xFF) in _PASSING:
             return Transient(f"store {self.path.name}: {error}")
+        if code is not None and (code & 0xFF) in _DAMAGED:
+            return Terminal(f"the store {self.path} is damaged: {error}. {WHAT_TO_DO}")
         return error
 
     def integrity(self) -> list[str]:
-        found = [row[0] for row in self._connection.execute("PRAGMA quick_check(20)").fetchall()]
-        broken = self._connection.execute("PRAGMA foreign_key_check").fetchall()
+        try:
+            found = [row[0] for row in self._connection.execute("PRAGMA quick_check(20)").fetchall()]
+            broken = self._connection.execute("PRAGMA foreign_key_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
         return [text for text in found if text != "ok"] + [
             f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in broken
         ]

@@ -69,6 +69,7 @@ class Store:
             schema.totals, schema.nav, schema.quarantine, schema.executors, schema.updates,
         )  # fmt: skip
         self._upsert = {table.name: dialect.upsert(table) for table in tables}
+        self._upsert["orders"] = dialect.upsert(schema.orders, fixed="intent_id")
         self._insert = {table.name: dialect.insert(table) for table in tables}
         self._close_position = dialect.delete(schema.positions)
 
@@ -108,6 +109,7 @@ class Store:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows of a read. Raises Transient."""
+        self._driver.alive()
         try:
             cursor = self._driver.cursor()
             cursor.execute(sql, parameters)
@@ -125,6 +127,7 @@ class Store:
     ) -> Known:
         """What the store holds of the things a batch names. Raises Transient."""
         known, select = Known(), self._driver.dialect.select_in
+        self._driver.alive()
         try:
             cursor = self._driver.cursor()
             if intents:
@@ -175,7 +178,10 @@ class Store:
         except Exception as error:
             self._roll_back(cursor)
             raise self._driver.translate(error) from error
-        self._read_back(cursor, batch)
+        try:
+            self._read_back(cursor, batch)
+        except Exception as error:
+            raise self._driver.translate(error) from error
 
     def _roll_back(self, cursor: Cursor) -> None:
         try:
