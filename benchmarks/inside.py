@@ -42,14 +42,18 @@ def snapshot_bodies(count: int) -> list[bytes]:
     state, now = LedgerState(), CLOCK.wall_ms()
     for number in range(count):
         symbol, book = f"A{number}/USDT", book_id("main", "paper", f"A{number}/USDT")
-        state.books[book] = BookRow.model_validate({"book_id": book, "account": "main", "exchange": "paper", "symbol": symbol, "side": "long"})
+        state.books[book] = BookRow.model_validate(
+            {"book_id": book, "account": "main", "exchange": "paper", "symbol": symbol, "side": "long"}
+        )
         entry = 100 + number % 997
         row = PositionRow.model_validate(
             {"position_id": f"p-{number}", "book_id": book, "account": "main", "exchange": "paper", "symbol": "BTC/USDT" if number % 2 else symbol, "side": "long", "contract_size": 1, "settle": "USDT",
              "quantity": 1, "cost": entry, "entry_price": entry, "take_profit": entry * 10_000, "stop_loss": str(Decimal(entry) / 1000), "take_profit_spec": "20%", "stop_loss_spec": "10%", "opened_at": now, "changed_at": now, "recorded_at": now}
         )  # fmt: skip
         state.positions[row.position_id] = row
-    return [part.body for part in build_snapshot(state, number=1, seq=1, chain="", store=_Named(), now_ms=now)]  # type: ignore[arg-type]
+    return [
+        part.body for part in build_snapshot(state, number=1, seq=1, chain="", store=_Named(), now_ms=now)
+    ]  # type: ignore[arg-type]
 
 
 def decode_all(bodies: list[bytes]) -> list[LedgerSnapshot]:
@@ -66,8 +70,24 @@ def scanner_over(bodies: list[bytes]) -> ExitScanner:
 
 def tick_entries(count: int) -> list[Entry]:
     now = CLOCK.wall_ms()
-    bodies = [{"id": f"r:{number}", "at": now + number, "symbol": "BTC/USDT", "bid": str(150 + number % 3), "ask": str(150 + number % 3), "last": "150", "feed": "bench", "run": "r", "live": True} for number in range(count)]
-    return [decode(streams.MARKET_TICK, f"{now + number}-0", {b"body": orjson.dumps(body)}) for number, body in enumerate(bodies)]
+    bodies = [
+        {
+            "id": f"r:{number}",
+            "at": now + number,
+            "symbol": "BTC/USDT",
+            "bid": str(150 + number % 3),
+            "ask": str(150 + number % 3),
+            "last": "150",
+            "feed": "bench",
+            "run": "r",
+            "live": True,
+        }
+        for number in range(count)
+    ]
+    return [
+        decode(streams.MARKET_TICK, f"{now + number}-0", {b"body": orjson.dumps(body)})
+        for number, body in enumerate(bodies)
+    ]
 
 
 def ticks(*, quick: bool) -> list[dict[str, object]]:
@@ -87,7 +107,15 @@ def ticks(*, quick: bool) -> list[dict[str, object]]:
             if fired:
                 raise RuntimeError("a tick fired something; the figure would mean nothing")
         ratios.append(costs[0] / costs[1])
-    return [row("a tick over 100,000 open positions, none fired, against 100", statistics.median(ratios), "<= 2", "<= 1.2", ratios=ratios)]
+    return [
+        row(
+            "a tick over 100,000 open positions, none fired, against 100",
+            statistics.median(ratios),
+            "<= 2",
+            "<= 1.2",
+            ratios=ratios,
+        )
+    ]
 
 
 def arming(*, quick: bool) -> list[dict[str, object]]:
@@ -102,16 +130,34 @@ def arming(*, quick: bool) -> list[dict[str, object]]:
         decoded = time.perf_counter()
         scanner_over(bodies)
         ratios.append((time.perf_counter() - decoded) / (decoded - started))
-    return [row("exit_scanner armed after a restart with 100,000 positions, against decoding the snapshot", statistics.median(ratios), "<= 5", "<= 2.5", ratios=ratios)]
+    return [
+        row(
+            "exit_scanner armed after a restart with 100,000 positions, against decoding the snapshot",
+            statistics.median(ratios),
+            "<= 5",
+            "<= 2.5",
+            ratios=ratios,
+        )
+    ]
 
 
 def check(*, quick: bool) -> list[dict[str, object]]:
     """The public enforcer's check of one order, in microseconds: the one absolute figure (the seed's bound is absolute)."""
     from benchmarks.run import row
 
-    enforcer, held = PositionInvariantEnforcer(), {"BTCUSDT": Decimal("0.5"), "ETHUSDT": Decimal("-1")}
+    enforcer, held = PositionInvariantEnforcer(), {"BTCUSDT": Decimal("0.5"), "ETHUSDT": Decimal(-1)}
     number = 2_000 if quick else 50_000
-    best = min(timeit.repeat(lambda: enforcer.enforce_before_order("BTCUSDT", "buy", Decimal("0.1"), held), number=number, repeat=5)) / number * 1e6
+    best = (
+        min(
+            timeit.repeat(
+                lambda: enforcer.enforce_before_order("BTCUSDT", "buy", Decimal("0.1"), held),
+                number=number,
+                repeat=5,
+            )
+        )
+        / number
+        * 1e6
+    )
     return [row("invariant check of one order, microseconds", best, "<= 100", "<= 5")]
 
 
@@ -120,23 +166,38 @@ def history(*, quick: bool) -> list[dict[str, object]]:
     from benchmarks.run import row
 
     short, long = (2_000, 20_000) if quick else (10_000, 1_000_000)
-    settings = Settings.model_validate({"limits": {f"max_{name}_notional": "1e20" for name in ("symbol", "account", "total")}})
+    settings = Settings.model_validate(
+        {"limits": {f"max_{name}_notional": "1e20" for name in ("symbol", "account", "total")}}
+    )
     with tempfile.TemporaryDirectory() as folder:
         ledgers = {}
         for name, fills in (("short", short), ("long", long)):
             store = open_store(url="", directory=Path(folder) / name, who="bench", ids=IDS)
-            ledger = Ledger(store, rules_of(settings), clock=CLOCK, snapshot_every_updates=10**9, snapshot_every_ms=10**9)
+            ledger = Ledger(
+                store, rules_of(settings), clock=CLOCK, snapshot_every_updates=10**9, snapshot_every_ms=10**9
+            )
             _drive(ledger, "seed", 1_000)
             _multiply(store, fills)
             ledger.load()
             ledgers[name] = ledger
         ratios = []
         for number in range(5):
-            rates = {name: _drive(ledger, f"round{number}", 2_000 if quick else 4_000) for name, ledger in ledgers.items()}
+            rates = {
+                name: _drive(ledger, f"round{number}", 2_000 if quick else 4_000)
+                for name, ledger in ledgers.items()
+            }
             ratios.append(rates["long"] / rates["short"])
         for ledger in ledgers.values():
             ledger.close()
-    return [row("ledger rate with 1,000,000 fills behind it, against 10,000", statistics.median(ratios), ">= 0.9", ">= 0.95", ratios=ratios)]
+    return [
+        row(
+            "ledger rate with 1,000,000 fills behind it, against 10,000",
+            statistics.median(ratios),
+            ">= 0.9",
+            ">= 0.95",
+            ratios=ratios,
+        )
+    ]
 
 
 def _drive(ledger: Ledger, name: str, count: int, batch: int = 200) -> float:
@@ -151,12 +212,45 @@ def _drive(ledger: Ledger, name: str, count: int, batch: int = 200) -> float:
 
 
 def _reserve(name: str, number: int, now: int) -> OrderReserve:
-    order = OrderRequest(order_id=f"o-{name}", kind=Kind.LINEAR, settle="USDT", role=Role.ENTRY, side=Side.BUY, quantity=Decimal("0.01"), quantity_step=Decimal("0.01"), reference_price=Decimal(42_000), send_by=now)
-    return OrderReserve(id=f"r-{name}", at=now, intent_id=f"i-{name}", intent_digest="d", account="main", exchange="paper", symbol=f"S{number % 50}/USDT", incarnation="bench", epoch=1, order=order)
+    order = OrderRequest(
+        order_id=f"o-{name}",
+        kind=Kind.LINEAR,
+        settle="USDT",
+        role=Role.ENTRY,
+        side=Side.BUY,
+        quantity=Decimal("0.01"),
+        quantity_step=Decimal("0.01"),
+        reference_price=Decimal(42_000),
+        send_by=now,
+    )
+    return OrderReserve(
+        id=f"r-{name}",
+        at=now,
+        intent_id=f"i-{name}",
+        intent_digest="d",
+        account="main",
+        exchange="paper",
+        symbol=f"S{number % 50}/USDT",
+        incarnation="bench",
+        epoch=1,
+        order=order,
+    )
 
 
 def _fill(name: str, number: int, now: int) -> Fill:
-    return Fill(id=f"f-{name}", at=now, account="main", exchange="paper", symbol=f"S{number % 50}/USDT", order_id=f"o-{name}", trade_id=f"t-{name}", side=Side.BUY, quantity=Decimal("0.01"), price=Decimal(42_000), executed_at=now)
+    return Fill(
+        id=f"f-{name}",
+        at=now,
+        account="main",
+        exchange="paper",
+        symbol=f"S{number % 50}/USDT",
+        order_id=f"o-{name}",
+        trade_id=f"t-{name}",
+        side=Side.BUY,
+        quantity=Decimal("0.01"),
+        price=Decimal(42_000),
+        executed_at=now,
+    )
 
 
 def _multiply(store: object, fills: int) -> None:
@@ -168,8 +262,20 @@ def _multiply(store: object, fills: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for copy in range(copies):
         mark = f"h{copy:06x}"
-        connection.execute("INSERT INTO fills SELECT ?||trade_id, ?||order_id, account, exchange, symbol, digest, seq FROM fills WHERE trade_id LIKE 't-seed%'", (mark, mark))
-        connection.execute("INSERT INTO orders SELECT hex(randomblob(6))||?||order_id, hex(randomblob(6))||?||intent_id, book_id, role, side, state, quantity, filled, reduce_only, live, NULL, NULL, body FROM orders WHERE order_id LIKE 'o-seed%'", (mark, mark))
-        connection.execute("INSERT INTO intents SELECT hex(randomblob(6))||?||intent_id, digest, status, body FROM intents WHERE intent_id LIKE 'i-seed%'", (mark,))
-        connection.execute("INSERT INTO updates SELECT seq + ?, kind, at, hash, body FROM updates WHERE seq <= ?", (seq * (copy + 1), seq))
+        connection.execute(
+            "INSERT INTO fills SELECT ?||trade_id, ?||order_id, account, exchange, symbol, digest, seq FROM fills WHERE trade_id LIKE 't-seed%'",
+            (mark, mark),
+        )
+        connection.execute(
+            "INSERT INTO orders SELECT hex(randomblob(6))||?||order_id, hex(randomblob(6))||?||intent_id, book_id, role, side, state, quantity, filled, reduce_only, live, NULL, NULL, body FROM orders WHERE order_id LIKE 'o-seed%'",
+            (mark, mark),
+        )
+        connection.execute(
+            "INSERT INTO intents SELECT hex(randomblob(6))||?||intent_id, digest, status, body FROM intents WHERE intent_id LIKE 'i-seed%'",
+            (mark,),
+        )
+        connection.execute(
+            "INSERT INTO updates SELECT seq + ?, kind, at, hash, body FROM updates WHERE seq <= ?",
+            (seq * (copy + 1), seq),
+        )
     connection.execute("COMMIT")

@@ -50,8 +50,22 @@ class Market:
             for symbol in symbols:
                 self._number += 1
                 price = self.prices[symbol]
-                body = orjson.dumps({"id": f"bench:{self._number}", "at": now, "symbol": symbol, "bid": str(price), "ask": str(price), "last": str(price), "feed": "bench", "run": "bench", "live": True})
-                pipe.xadd(TICK, {"id": f"bench:{self._number}", "body": body}, maxlen=20_000, approximate=True)
+                body = orjson.dumps(
+                    {
+                        "id": f"bench:{self._number}",
+                        "at": now,
+                        "symbol": symbol,
+                        "bid": str(price),
+                        "ask": str(price),
+                        "last": str(price),
+                        "feed": "bench",
+                        "run": "bench",
+                        "live": True,
+                    }
+                )
+                pipe.xadd(
+                    TICK, {"id": f"bench:{self._number}", "body": body}, maxlen=20_000, approximate=True
+                )
             pipe.execute()
 
     def stop(self) -> None:
@@ -64,9 +78,22 @@ def services(url: str, names: tuple[str, ...] = CORE) -> Iterator[Path]:
     """The named services as processes, their data in a temporary directory."""
     root = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PYTHONPATH": f"{root / 'libs'}:{root}", "HOLDFAST_DIR": folder, "HOLDFAST_REDIS_URL": url, "HOLDFAST_LOG_LEVEL": "warning", "HOLDFAST_PAPER_CAPITAL": "1000000000000", "HOLDFAST_FEED_SPEC": "synthetic?symbols=X/USDT"}
-        limits = {f"HOLDFAST_LIMITS_{name}": "1000000000000" for name in ("MAX_SYMBOL_NOTIONAL", "MAX_ACCOUNT_NOTIONAL", "MAX_TOTAL_NOTIONAL")}
-        running = [subprocess.Popen([sys.executable, "-m", f"services.{name}"], cwd=root, env=environment | limits) for name in names]
+        environment = os.environ | {
+            "PYTHONPATH": f"{root / 'libs'}:{root}",
+            "HOLDFAST_DIR": folder,
+            "HOLDFAST_REDIS_URL": url,
+            "HOLDFAST_LOG_LEVEL": "warning",
+            "HOLDFAST_PAPER_CAPITAL": "1000000000000",
+            "HOLDFAST_FEED_SPEC": "synthetic?symbols=X/USDT",
+        }
+        limits = {
+            f"HOLDFAST_LIMITS_{name}": "1000000000000"
+            for name in ("MAX_SYMBOL_NOTIONAL", "MAX_ACCOUNT_NOTIONAL", "MAX_TOTAL_NOTIONAL")
+        }
+        running = [
+            subprocess.Popen([sys.executable, "-m", f"services.{name}"], cwd=root, env=environment | limits)
+            for name in names
+        ]
         try:
             client = redis.Redis.from_url(url, protocol=2)
             waiting = set(names)
@@ -84,7 +111,15 @@ def services(url: str, names: tuple[str, ...] = CORE) -> Iterator[Path]:
 
 
 def intent(number: str, index: int, **more: str) -> dict[str, bytes]:
-    body = {"id": number, "at": time.time_ns() // 1_000_000, "symbol": SYMBOLS[index % len(SYMBOLS)], "side": "buy", "quantity": "0.01", "take_profit": "80000", "stop_loss": "21000"}
+    body = {
+        "id": number,
+        "at": time.time_ns() // 1_000_000,
+        "symbol": SYMBOLS[index % len(SYMBOLS)],
+        "side": "buy",
+        "quantity": "0.01",
+        "take_profit": "80000",
+        "stop_loss": "21000",
+    }
     return {"body": orjson.dumps(body | more)}
 
 
@@ -130,26 +165,52 @@ def burst(client: "redis.Redis[bytes]", count: int, name: str, batch: int = 500)
     return time.perf_counter() - started
 
 
-def stop_latency_prepare(client: "redis.Redis[bytes]", market: Market, name: str, index: int, timeout_s: float = 60) -> str:
+def stop_latency_prepare(
+    client: "redis.Redis[bytes]", market: Market, name: str, index: int, timeout_s: float = 60
+) -> str:
     """A position of symbol T<index> whose stop lies a little below the price."""
     symbol = f"T{index}/USDT"
     market.prices[symbol] = 42_000.0
-    body = {"id": name, "at": time.time_ns() // 1_000_000, "symbol": symbol + ":USDT", "side": "buy", "quantity": "0.01", "take_profit": "80000", "stop_loss": "41000"}
+    body = {
+        "id": name,
+        "at": time.time_ns() // 1_000_000,
+        "symbol": symbol + ":USDT",
+        "side": "buy",
+        "quantity": "0.01",
+        "take_profit": "80000",
+        "stop_loss": "41000",
+    }
     last = newest(client)
     market.tick([symbol])
     client.xadd(INTENT, {"body": orjson.dumps(body)})
-    _await(client, last, lambda update: any(row["symbol"] == symbol for row in update.get("positions", ())), market, symbol, timeout_s)
+    _await(
+        client,
+        last,
+        lambda update: any(row["symbol"] == symbol for row in update.get("positions", ())),
+        market,
+        symbol,
+        timeout_s,
+    )
     return symbol
 
 
-def stop_latency_cross(client: "redis.Redis[bytes]", market: Market, index: int, timeout_s: float = 60) -> float:
+def stop_latency_cross(
+    client: "redis.Redis[bytes]", market: Market, index: int, timeout_s: float = 60
+) -> float:
     """Milliseconds from the tick that crosses its stop to the read of the update that closes the position."""
     symbol = f"T{index}/USDT"
     last = newest(client)
     market.prices[symbol] = 40_000.0
     started = time.perf_counter()
     market.tick([symbol])
-    _await(client, last, lambda update: any(row["symbol"] == symbol for row in update.get("trades", ())), market, symbol, timeout_s)
+    _await(
+        client,
+        last,
+        lambda update: any(row["symbol"] == symbol for row in update.get("trades", ())),
+        market,
+        symbol,
+        timeout_s,
+    )
     return (time.perf_counter() - started) * 1000
 
 
@@ -159,7 +220,9 @@ def stop_latency(client: "redis.Redis[bytes]", market: Market, name: str, index:
     return stop_latency_cross(client, market, index)
 
 
-def _await(client: "redis.Redis[bytes]", last: bytes, wanted: object, market: Market, symbol: str, timeout_s: float) -> None:
+def _await(
+    client: "redis.Redis[bytes]", last: bytes, wanted: object, market: Market, symbol: str, timeout_s: float
+) -> None:
     deadline = time.perf_counter() + timeout_s
     while time.perf_counter() < deadline:
         for _, entries in client.xread({UPDATED: last}, block=2, count=2000) or ():
@@ -174,5 +237,10 @@ def _await(client: "redis.Redis[bytes]", last: bytes, wanted: object, market: Ma
 def floor(url: str, intents: int, probe: int) -> dict[str, float]:
     """One run of the floor against the same server."""
     path = Path(__file__).with_name("floor.py")
-    done = subprocess.run([sys.executable, str(path), "--url", url, "--intents", str(intents), "--probe", str(probe)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(path), "--url", url, "--intents", str(intents), "--probe", str(probe)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return json.loads(done.stdout)

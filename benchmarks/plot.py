@@ -21,5 +21,7 @@ def plot(rows: list[dict[str, Any]]) -> str:
         parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{str(entry["what"])[:62]}</text>')
         parts.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar - 12}" fill="{colour}"/>')
         parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 15}">{ratio:g}  ({entry["first"]})</text>')
-    parts.append(f'<line x1="{left + scale}" y1="34" x2="{left + scale}" y2="{height - 20}" stroke="#333" stroke-dasharray="4 3"/>')
+    parts.append(
+        f'<line x1="{left + scale}" y1="34" x2="{left + scale}" y2="{height - 20}" stroke="#333" stroke-dasharray="4 3"/>'
+    )
     return "\n".join([*parts, "</svg>", ""])

@@ -45,10 +45,28 @@ def throughput(url: str, *, quick: bool, names: tuple[str, ...], label: str) -> 
         latencies.append(median / base["latency_us_p50"])
         rates.append(round(intents / seconds))
         floors.append(base)
-        print(f"  {label} round {round_number}: {rates[-1]}/s, p50 {median:.0f} us; floor {base}", file=sys.stderr)
+        print(
+            f"  {label} round {round_number}: {rates[-1]}/s, p50 {median:.0f} us; floor {base}",
+            file=sys.stderr,
+        )
     return [
-        row("intents per second, intent to durable position" + label, statistics.median(pairs), ">= 0.25", ">= 0.5", ratios=pairs, rates=rates, floor=floors),
-        row("latency, one intent in flight, p50" + label, statistics.median(latencies), "<= 4", "<= 2.5", ratios=latencies, floor=floors),
+        row(
+            "intents per second, intent to durable position" + label,
+            statistics.median(pairs),
+            ">= 0.25",
+            ">= 0.5",
+            ratios=pairs,
+            rates=rates,
+            floor=floors,
+        ),
+        row(
+            "latency, one intent in flight, p50" + label,
+            statistics.median(latencies),
+            "<= 4",
+            "<= 2.5",
+            ratios=latencies,
+            floor=floors,
+        ),
     ]
 
 
@@ -71,18 +89,38 @@ def stop_in_a_burst(url: str, *, quick: bool) -> list[Row]:
         left = int(client.xinfo_groups(pipeline.INTENT)[0]["lag"] or 0)
         market.stop()
     client.flushdb()
-    return [row("a stop during a burst of entry intents, against idle", statistics.median(busy) / statistics.median(idle), "<= 10", "<= 5", idle_ms=idle, busy_ms=busy, still_queued=left, burst=count)]
+    return [
+        row(
+            "a stop during a burst of entry intents, against idle",
+            statistics.median(busy) / statistics.median(idle),
+            "<= 10",
+            "<= 5",
+            idle_ms=idle,
+            busy_ms=busy,
+            still_queued=left,
+            burst=count,
+        )
+    ]
 
 
 def row(what: str, ratio: float, first: str, goal: str, **details: object) -> Row:
     bound = float(first.split()[1])
     reached = ratio >= bound if first.startswith(">=") else ratio <= bound
-    return {"what": what, "ratio": round(ratio, 3), "first": first, "goal": goal, "first_reached": reached, "details": details}
+    return {
+        "what": what,
+        "ratio": round(ratio, 3),
+        "first": first,
+        "goal": goal,
+        "first_reached": reached,
+        "details": details,
+    }
 
 
 PARTS: dict[str, Callable[..., list[Row]]] = {
     "core": lambda url, quick: throughput(url, quick=quick, names=pipeline.CORE, label=""),
-    "everything": lambda url, quick: throughput(url, quick=quick, names=pipeline.EVERYTHING, label=", everything running"),
+    "everything": lambda url, quick: throughput(
+        url, quick=quick, names=pipeline.EVERYTHING, label=", everything running"
+    ),
     "stop": lambda url, quick: stop_in_a_burst(url, quick=quick),
     "ticks": lambda url, quick: inside.ticks(quick=quick),  # noqa: ARG005
     "arming": lambda url, quick: inside.arming(quick=quick),  # noqa: ARG005
@@ -94,7 +132,9 @@ PARTS: dict[str, Callable[..., list[Row]]] = {
 def main() -> None:
     """Run the parts, print the table, write JSON and plot."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="small numbers: shows that it runs, its figures mean little")
+    arguments.add_argument(
+        "--quick", action="store_true", help="small numbers: shows that it runs, its figures mean little"
+    )
     arguments.add_argument("--only", default=",".join(PARTS))
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
@@ -115,7 +155,10 @@ def main() -> None:
 def table(rows: list[Row]) -> str:
     """As Markdown."""
     lines = ["| what | measured | first | goal | first reached |", "|---|---|---|---|---|"]
-    lines += [f"| {entry['what']} | {entry['ratio']} | {entry['first']} | {entry['goal']} | {'yes' if entry['first_reached'] else 'NO'} |" for entry in rows]
+    lines += [
+        f"| {entry['what']} | {entry['ratio']} | {entry['first']} | {entry['goal']} | {'yes' if entry['first_reached'] else 'NO'} |"
+        for entry in rows
+    ]
     return "\n".join(lines)
 
 

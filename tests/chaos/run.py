@@ -52,7 +52,12 @@ class Report:
             "faults": dict(self.faults),
             "intents_by_hand": self.intents,
             "counts": self.counts,
-            "recovery_to_armed_ms": {"n": len(times), "p50": percentile(times, 0.5), "p99": percentile(times, 0.99), "max": times[-1] if times else None},
+            "recovery_to_armed_ms": {
+                "n": len(times),
+                "p50": percentile(times, 0.5),
+                "p99": percentile(times, 0.99),
+                "max": times[-1] if times else None,
+            },
             "violations": self.violations,
         }
 
@@ -68,13 +73,21 @@ class World:
         self.directory, self.random, self.report = directory, random.Random(seed), Report()
         root = Path(__file__).resolve().parents[2]
         self.log = (directory.parent / f"{directory.name}.log").open("wb")
-        environment = os.environ | {"PYTHONPATH": f"{root / 'libs'}:{root}", "HOLDFAST_ACCOUNTS": ",".join(ACCOUNTS), "HOLDFAST_FEED_SPEC": feed}
+        environment = os.environ | {
+            "PYTHONPATH": f"{root / 'libs'}:{root}",
+            "HOLDFAST_ACCOUNTS": ",".join(ACCOUNTS),
+            "HOLDFAST_FEED_SPEC": feed,
+        }
         self.up = subprocess.Popen(
             [sys.executable, "-m", "holdfast.cli.main", "up", "--dir", str(directory), "--demo", "--feed", feed],
             cwd=root, env=environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        wait(lambda: (directory / "bus" / "port").exists(), "the bus")
-        self.redis = Redis(port=int((directory / "bus" / "port").read_text().split()[0]), decode_responses=True, socket_timeout=5)
+        wait((directory / "bus" / "port").exists, "the bus")
+        self.redis = Redis(
+            port=int((directory / "bus" / "port").read_text().split()[0]),
+            decode_responses=True,
+            socket_timeout=5,
+        )
         self._copies: list[Path] = []
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -100,7 +113,12 @@ class World:
         ledger, scanner = beats["ledger"], beats["exit_scanner"]
         if any(beats[name].get("unreadable") for name in needed) or scanner.get("unarmed"):
             return False
-        return scanner.get("armed") is not None and scanner.get("armed_through", -1) >= 0 and abs(ledger["seq"] - scanner["armed_through"]) < 50 and scanner["armed"] == int(scanner["details"]["positions"])
+        return (
+            scanner.get("armed") is not None
+            and scanner.get("armed_through", -1) >= 0
+            and abs(ledger["seq"] - scanner["armed_through"]) < 50
+            and scanner["armed"] == int(scanner["details"]["positions"])
+        )
 
     def pid(self, service: str) -> int | None:
         try:
@@ -152,7 +170,11 @@ class World:
     def noise(self) -> None:
         """Intents of a second producer, on another account: entries, opposite entries, closes, repeats of the same id."""
         kind = self.random.random()
-        body: dict[str, Any] = {"symbol": "BTC/USDT:USDT", "account": "alt", "quantity": str(self.random.choice(["0.01", "0.02", "0.005"]))}
+        body: dict[str, Any] = {
+            "symbol": "BTC/USDT:USDT",
+            "account": "alt",
+            "quantity": str(self.random.choice(["0.01", "0.02", "0.005"])),
+        }
         if kind < 0.35:
             body |= {"side": "buy", "stop_loss": "0.4%", "take_profit": "0.4%"}
         elif kind < 0.7:
@@ -212,10 +234,21 @@ def judge(directory: Path, report: Report, log: str) -> None:
         ends = [status for status in statuses.elements() if status not in {"accepted", "unknown"}]
         if len(ends) > 1:
             report.violations.append(f"INV-4: intent {intent} has the ends {ends}")
-    report.counts |= {"updates": ledger.execute("SELECT count(*) FROM updates").fetchone()[0], "fills": sum(applied.values())}
-    report.counts |= {"trades": ledger.execute("SELECT count(*) FROM trades").fetchone()[0], "open": ledger.execute("SELECT count(*) FROM positions").fetchone()[0]}
+    report.counts |= {
+        "updates": ledger.execute("SELECT count(*) FROM updates").fetchone()[0],
+        "fills": sum(applied.values()),
+    }
+    report.counts |= {
+        "trades": ledger.execute("SELECT count(*) FROM trades").fetchone()[0],
+        "open": ledger.execute("SELECT count(*) FROM positions").fetchone()[0],
+    }
     report.violations += [f"fill {key} applied {count} times" for key, count in applied.items() if count > 1]
-    held = {(account, symbol): signed(side, quantity) for account, symbol, side, quantity in ledger.execute("SELECT b.account, b.symbol, p.side, p.quantity FROM positions p JOIN books b USING (book_id)")}
+    held = {
+        (account, symbol): signed(side, quantity)
+        for account, symbol, side, quantity in ledger.execute(
+            "SELECT b.account, b.symbol, p.side, p.quantity FROM positions p JOIN books b USING (book_id)"
+        )
+    }
     for account in ACCOUNTS:
         _compare(directory / "paper" / f"{account}.db", account, applied, held, report)
     if "submitted twice" in log:
@@ -228,26 +261,44 @@ def signed(side: str, quantity: str) -> float:
     return float(quantity) if side == "long" else -float(quantity)
 
 
-def _compare(path: Path, account: str, applied: "Counter[tuple[str, str, str]]", held: dict[tuple[str, str], float], report: Report) -> None:
+def _compare(
+    path: Path,
+    account: str,
+    applied: "Counter[tuple[str, str, str]]",
+    held: dict[tuple[str, str], float],
+    report: Report,
+) -> None:
     paper = sqlite3.connect(path)
     paper.row_factory = sqlite3.Row
     trades = [dict(row) for row in paper.execute("SELECT * FROM trades")]
     numbers = {f"p{row['number']}": row for row in trades}
     ours = {key[2] for key in applied if key[0] == account}
     report.counts[f"paper trades {account}"] = len(trades)
-    report.violations += [f"{account}: paper trade {name} is missing in the ledger" for name in sorted(set(numbers) - ours)]
-    report.violations += [f"{account}: fill {name} is not in the paper record" for name in sorted(ours - set(numbers))]
+    report.violations += [
+        f"{account}: paper trade {name} is missing in the ledger" for name in sorted(set(numbers) - ours)
+    ]
+    report.violations += [
+        f"{account}: fill {name} is not in the paper record" for name in sorted(ours - set(numbers))
+    ]
     position: dict[str, float] = {}
     for row in trades:
-        position[row["symbol"]] = position.get(row["symbol"], 0.0) + (1 if row["side"] == "buy" else -1) * float(row["quantity"])
+        position[row["symbol"]] = position.get(row["symbol"], 0.0) + (
+            1 if row["side"] == "buy" else -1
+        ) * float(row["quantity"])
     for symbol, quantity in position.items():
         if abs(quantity - held.get((account, symbol), 0.0)) > 1e-12:
-            report.violations.append(f"{account} {symbol}: the venue holds {quantity}, the ledger {held.get((account, symbol), 0.0)}")
+            report.violations.append(
+                f"{account} {symbol}: the venue holds {quantity}, the ledger {held.get((account, symbol), 0.0)}"
+            )
 
 
 async def chaos(world: World, *, kills: int, wipes: int, rewinds: int, pause_s: float) -> None:
     """Spread the faults at random, one after the other; measure each recovery."""
-    plan = [lambda: world.kill(world.random.choice(SERVICES))] * kills + [world.wipe] * wipes + [world.rewind] * rewinds
+    plan = (
+        [lambda: world.kill(world.random.choice(SERVICES))] * kills
+        + [world.wipe] * wipes
+        + [world.rewind] * rewinds
+    )
     world.random.shuffle(plan)
     wait(lambda: world.is_armed(0), "the first light")
     world.copy_bus()
@@ -263,7 +314,9 @@ async def chaos(world: World, *, kills: int, wipes: int, rewinds: int, pause_s: 
             try:
                 world.report.recovery_ms.append(wait(lambda at=at: world.is_armed(at), "all positions armed"))
             except TimeoutError as error:
-                world.report.violations.append(f"after fault {number}: {error}: {json.dumps(world.beats())[:1500]}")
+                world.report.violations.append(
+                    f"after fault {number}: {error}: {json.dumps(world.beats())[:1500]}"
+                )
                 return
     wait(lambda: world.is_armed(int(time.time() * 1000) - 3000), "all positions armed at the end")
     await asyncio.sleep(5)
@@ -277,19 +330,26 @@ def main() -> int:
     arguments.add_argument("--wipes", type=int, default=1)
     arguments.add_argument("--rewinds", type=int, default=1)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--pause", type=float, default=0.3, help="longest pause between two intents by hand, s")
+    arguments.add_argument(
+        "--pause", type=float, default=0.3, help="longest pause between two intents by hand, s"
+    )
     arguments.add_argument("--dir", type=Path)
     given = arguments.parse_args()
     directory = given.dir or Path(tempfile.mkdtemp()) / "chaos"
     world = World(directory, given.feed, given.seed)
     try:
-        asyncio.run(chaos(world, kills=given.kills, wipes=given.wipes, rewinds=given.rewinds, pause_s=given.pause))
+        asyncio.run(
+            chaos(world, kills=given.kills, wipes=given.wipes, rewinds=given.rewinds, pause_s=given.pause)
+        )
     finally:
         world.stop()
     log = (directory.parent / f"{directory.name}.log").read_text(errors="replace")
     judge(directory, world.report, log)
-    document = world.report.document() | {"seed": given.seed, "feed": digest(given.feed)[:8], "directory": directory.name}
-    print(json.dumps(document, indent=1))
+    world.report.document() | {
+        "seed": given.seed,
+        "feed": digest(given.feed)[:8],
+        "directory": directory.name,
+    }
     return 1 if world.report.violations else 0
 
 
