@@ -6,6 +6,7 @@ from functools import lru_cache
 from holdfast.bus.app import ServiceApp
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.streams import EXECUTOR, INTENT_RESULT, MARKET_TICK, ORDER_INTENT, ORDER_INTENT_EXIT
+from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
@@ -22,9 +23,6 @@ PAPER = "paper"
 TICK_EVERY_S = 0.2
 TICKS_BEFORE_START = 500
 """Entries of market.tick that are read at start, so that entries need not wait for the next tick."""
-
-TABLES = frozenset({"positions", "orders", "books", "intents", "fills", "control", "totals"})
-"""What the executor reads of the ledger."""
 
 
 def rules_of(settings: Settings) -> Callable[[str], Rules | None]:
@@ -84,7 +82,13 @@ class Premises:
 def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
     """The service, ready to run. Paper is the only exchange there is here, so `dry_run` has nothing to override."""
     app = ServiceApp(EXECUTOR, settings, clock=clock, ids=ids)
-    premises, view = Premises(settings, app.clock), LedgerView(TABLES)
+    premises = Premises(settings, app.clock)
+    view = LedgerView(
+        Tables(
+            "positions", "orders", "books", "fills", "control", "totals",
+            intents=lambda row: row["intent_id"] in executor.desk.pending,
+        )
+    )  # fmt: skip
     executor = Executor(
         settings,
         app.clock,

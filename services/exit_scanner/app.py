@@ -3,7 +3,9 @@
 import gc
 
 from holdfast.bus.app import ServiceApp
+from holdfast.contracts.codes import Role
 from holdfast.contracts.streams import EXIT_SCANNER, MARKET_TICK
+from holdfast.contracts.trusted import Tables
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
@@ -16,17 +18,21 @@ HISTORY = 2_000
 LOOK_EVERY_S = 0.25
 """How often deadlines, retries and escalations are looked at without a tick."""
 
-TABLES = frozenset({"positions", "orders", "intents"})
-"""What the scanner reads of the ledger."""
-
 
 def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
     """The service, ready to run.
 
-    It decodes every kind of update: any may carry a position or an exit order, and one left out would leave it bare.
+    It reads every kind of update: any may carry a position or an exit order, and one left out would leave it bare. Of
+    intents it needs the answers to its own, of orders the exits.
     """
     app = ServiceApp(EXIT_SCANNER, settings, clock=clock, ids=ids)
-    view = LedgerView(TABLES)
+    view = LedgerView(
+        Tables(
+            "positions",
+            orders=lambda row: row["role"] != Role.ENTRY,
+            intents=lambda row: scanner.awaits(row["intent_id"]),
+        )
+    )
     scanner = ExitScanner(settings.scanner, app.clock, app.ids, view)
 
     async def reset() -> list[Outgoing]:

@@ -137,6 +137,10 @@ class ExitScanner:
             self._log_count()
         return out
 
+    def awaits(self, intent_id: str) -> bool:
+        """Whether the answer to this intent is still of interest."""
+        return intent_id in self._awaited
+
     def heartbeat(self) -> dict[str, Any]:
         """Its fields: what is armed, what is not, what is late."""
         steady = self._clock.monotonic_ms()

@@ -1,5 +1,6 @@
 """The fast reader against pydantic: for every row that can be written, both read the same, type for type."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from types import NoneType
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from holdfast.contracts.base import Frozen
+from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import ROW_TABLES, LedgerSnapshot, LedgerUpdated, row_json
 from holdfast.contracts.money import canonical
-from holdfast.contracts.trusted import ALL_TABLES, _bare, maker, snapshot_of, update_of
+from holdfast.contracts.trusted import Tables, _bare, maker, snapshot_of, update_of
 from holdfast.domain.view import LedgerView, snapshot_checksum
 
 ROWS = [get_args(LedgerUpdated.model_fields[name].annotation)[0] for name in ROW_TABLES]
@@ -106,10 +108,26 @@ def test_a_snapshot_is_read_as_pydantic_reads_it(document: dict[str, Any]) -> No
 @given(document=document_of(LedgerUpdated), tables=st.frozensets(st.sampled_from(ROW_TABLES)))
 def test_tables_that_were_not_asked_for_are_empty(document: dict[str, Any], tables: frozenset[str]) -> None:
     body = LedgerUpdated.model_validate_json(orjson.dumps(document)).body()
-    whole, part = LedgerUpdated.model_validate_json(body), update_of(body, tables)
-    for name in ALL_TABLES:
+    whole, part = LedgerUpdated.model_validate_json(body), update_of(body, Tables(*tables))
+    for name in ROW_TABLES:
         assert getattr(part, name) == (getattr(whole, name) if name in tables else [])
     assert (part.seq, part.kind, part.executors) == (whole.seq, whole.kind, whole.executors)
+
+
+def is_exit(row: Mapping[str, Any]) -> bool:
+    return bool(row["role"] == Role.EXIT)
+
+
+@settings(max_examples=15, deadline=None)
+@given(document=document_of(LedgerUpdated))
+def test_of_a_table_only_the_rows_that_are_kept(document: dict[str, Any]) -> None:
+    body = LedgerUpdated.model_validate_json(orjson.dumps(document)).body()
+    whole, part = (
+        LedgerUpdated.model_validate_json(body),
+        update_of(body, Tables("positions", orders=is_exit)),
+    )
+    assert part.positions == whole.positions
+    assert part.orders == [row for row in whole.orders if row.role is Role.EXIT]
 
 
 UPDATE = {"id": "u-1", "at": 1, "seq": 1, "store_id": "s", "epoch": 1, "kind": "reserved"}
@@ -143,7 +161,7 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
 
 def test_an_unknown_table_of_a_stranger_is_refused_even_where_tables_are_named() -> None:
     with pytest.raises(ValidationError):
-        update_of(orjson.dumps(UPDATE | {"surprise": []}), frozenset({"positions"}))
+        update_of(orjson.dumps(UPDATE | {"surprise": []}), Tables("positions"))
 
 
 @settings(max_examples=10, deadline=None)
@@ -151,9 +169,10 @@ def test_an_unknown_table_of_a_stranger_is_refused_even_where_tables_are_named()
 def test_a_view_holds_its_tables_and_no_others(document: dict[str, Any]) -> None:
     part = LedgerSnapshot.model_validate(document | {"part": 1, "parts": 1})
     part = part.evolve(checksum=snapshot_checksum([part]))
-    whole, some = LedgerView(), LedgerView(frozenset({"positions", "orders"}))
+    whole, some = LedgerView(), LedgerView(Tables("positions", orders=is_exit))
     whole.load([part])
     some.load([part])
-    assert (some.positions, some.orders, some.seq) == (whole.positions, whole.orders, whole.seq)
+    assert (some.positions, some.seq) == (whole.positions, whole.seq)
+    assert some.orders == {key: row for key, row in whole.orders.items() if row.role is Role.EXIT}
     assert not any((some.books, some.control, some.totals, some.quarantine, some.nav))
     assert some.executors == whole.executors

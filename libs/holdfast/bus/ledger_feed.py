@@ -17,7 +17,7 @@ from holdfast.bus.follow import Reader, text
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
-from holdfast.contracts.trusted import ALL_TABLES, snapshot_of, update_of
+from holdfast.contracts.trusted import snapshot_of, update_of
 from holdfast.domain.view import Gap, LedgerView, OtherStore
 from holdfast.runtime.clock import Clock
 
@@ -101,9 +101,8 @@ class LedgerFeed:
             while batch := await self._updates.read(wait=False):
                 self._apply(batch)
         except (Gap, OtherStore) as reason:
-            log.warning(
-                "updates behind the snapshot: %s", reason
-            )  # reading on meets it again, and starts again
+            log.warning("updates behind the snapshot: %s", reason)
+            self._updates.last_id = f"{self._view.seq}-0"  # reading on meets it again, and starts again
 
     async def _newest_whole(self) -> list[LedgerSnapshot] | None:
         """The parts of the newest complete snapshot, in order; None when there is none."""
@@ -146,7 +145,6 @@ class LedgerFeed:
         """Apply entries to the view; returns those that were decoded and new."""
         applied = []
         view = self._view
-        tables = ALL_TABLES if view.tables is None else view.tables
         for entry_id, fields in batch:
             seq = int(entry_id.partition("-")[0])
             if seq <= view.seq:
@@ -154,7 +152,7 @@ class LedgerFeed:
             if self._kinds is not None and fields.get(b"kind") not in self._kinds:
                 view.skip(seq, view.store_id)
                 continue
-            update = update_of(fields[b"body"], tables)
+            update = update_of(fields[b"body"], view.tables)
             if view.apply(update):
                 applied.append(update)
         return applied

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import orjson
 
@@ -21,30 +21,59 @@ from holdfast.contracts.messages import ROW_TABLES, LedgerSnapshot, LedgerUpdate
 
 M = TypeVar("M", bound=Frozen)
 Convert = Callable[[Any], Any]
+Keep = Callable[[Mapping[str, Any]], bool]
+"""Whether a row with these fields is needed."""
 
-ALL_TABLES: Final = frozenset(ROW_TABLES)
+MOST_PLANS = 1000
+"""More combinations of fields than the ledger ever writes."""
 
 
 class Unusual(Exception):  # noqa: N818 - no failure: it only takes the long way
     """The document has not exactly the fields that its model has."""
 
 
-def update_of(body: bytes, tables: frozenset[str] = ALL_TABLES) -> LedgerUpdated:
-    """The update in *body* with these *tables*. Raises pydantic's ValidationError when it is none."""
+class Tables:
+    """What a follower reads of the ledger: *whole* tables, and of *some* only the rows that a function keeps.
+
+    `Tables("positions", orders=is_exit)`: every position, the exit orders, nothing else.
+    """
+
+    def __init__(self, *whole: str, **some: Keep) -> None:
+        self.some = tuple(some.items())
+        self.skipped = tuple(name for name in ROW_TABLES if name not in whole and name not in some)
+
+    def leave_out(self, document: dict[str, Any]) -> None:
+        """Take from *document* what is not read."""
+        for name in self.skipped:
+            document.pop(name, None)
+        for name, keep in self.some:
+            if name in document:
+                document[name] = [row for row in document[name] if keep(row)]
+
+    def of(self, part: LedgerSnapshot) -> LedgerSnapshot:
+        """*part* with what is read."""
+        left: dict[str, Any] = {name: [] for name in self.skipped if hasattr(part, name)}
+        for name, keep in self.some:
+            if hasattr(part, name):
+                left[name] = [row for row in getattr(part, name) if keep(vars(row))]
+        return part.evolve(**left)
+
+
+def update_of(body: bytes, tables: Tables | None = None) -> LedgerUpdated:
+    """The update in *body*, of which *tables* are read. Raises pydantic's ValidationError when it is none."""
     return _read(LedgerUpdated, _UPDATE, body, tables)
 
 
 def snapshot_of(body: bytes) -> LedgerSnapshot:
     """The part of a snapshot in *body*, whole: its checksum covers every table. Raises ValidationError when it is none."""
-    return _read(LedgerSnapshot, _SNAPSHOT, body, ALL_TABLES)
+    return _read(LedgerSnapshot, _SNAPSHOT, body, None)
 
 
-def _read(model: type[M], make: Callable[[dict[str, Any]], M], body: bytes, tables: frozenset[str]) -> M:
+def _read(model: type[M], make: Callable[[dict[str, Any]], M], body: bytes, tables: Tables | None) -> M:
     try:
         document = orjson.loads(body)
-        if tables is not ALL_TABLES:
-            for name in ALL_TABLES - tables:
-                document.pop(name, None)
+        if tables is not None:
+            tables.leave_out(document)
         return make(document)
     except (Unusual, ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
         return model.model_validate_json(body)
@@ -53,21 +82,33 @@ def _read(model: type[M], make: Callable[[dict[str, Any]], M], body: bytes, tabl
 def maker(model: type[M]) -> Callable[[dict[str, Any]], M]:
     """A function from a JSON object to an instance of *model*. It raises Unusual, or whatever a strange value leads to.
 
-    Lists and dicts that are left out are shared by all instances: a message is a fact, and nobody changes it.
+    Rows come in few shapes (which fields are there), so what is to be done is worked out once per shape. Lists and dicts
+    that are left out are shared by all instances: a message is a fact, and nobody changes it.
     """
     fields = model.model_fields
     required = frozenset(name for name, field in fields.items() if field.is_required())
     template = {name: None if name in required else field.get_default(call_default_factory=True) for name, field in fields.items()}  # fmt: skip
     converters = {name: found for name, field in fields.items() if (found := _converter(field.annotation))}
-    size, convert_for, made_of = len(fields), converters.get, model.made_of
+    plans: dict[tuple[str, ...], list[tuple[str, Convert]]] = {}
+    made_of = model.made_of
+
+    def plan_of(shape: tuple[str, ...]) -> list[tuple[str, Convert]]:
+        if not required <= set(shape) <= template.keys():
+            raise Unusual
+        if len(plans) >= MOST_PLANS:
+            plans.clear()
+        plans[shape] = plan = [(name, converters[name]) for name in shape if name in converters]
+        return plan
 
     def make(document: dict[str, Any]) -> M:
+        shape = tuple(document)
+        plan = plans.get(shape)
+        if plan is None:
+            plan = plan_of(shape)
         values = template | document
-        if len(values) != size or not document.keys() >= required:
-            raise Unusual
-        for name, value in document.items():
-            convert = convert_for(name)
-            if convert is not None and value is not None:
+        for name, convert in plan:
+            value = document[name]
+            if value is not None:
                 values[name] = convert(value)
         return made_of(values)
 

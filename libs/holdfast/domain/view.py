@@ -17,10 +17,8 @@ from holdfast.contracts.rows import (
     QuarantineRow,
     TotalRow,
 )
+from holdfast.contracts.trusted import Tables
 from holdfast.contracts.wire import digest
-
-_TABLES = frozenset({"positions", "orders", "books", "control", "totals", "quarantine", "nav"})
-"""Of a snapshot."""
 
 
 class Gap(Exception):  # noqa: N818 - it is a fact about the stream, not a failure
@@ -48,10 +46,10 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
 class LedgerView:
     """Rows by key: `positions` by position id, `orders` by client order id, `books` by book id.
 
-    *tables*: what its owner reads, here and in updates. Others need not even be decoded, and stay empty.
+    *tables*: what its owner reads, here and in updates. The rest need not even be decoded, and is not here.
     """
 
-    def __init__(self, tables: frozenset[str] | None = None) -> None:
+    def __init__(self, tables: Tables | None = None) -> None:
         self.tables = tables
         self.clear()
 
@@ -82,9 +80,7 @@ class LedgerView:
         self.clear()
         self.store_id, self.epoch = first.store_id, first.epoch
         for part in parts:
-            self._take(
-                part if self.tables is None else part.evolve(**dict.fromkeys(_TABLES - self.tables, ()))
-            )
+            self._take(part if self.tables is None else self.tables.of(part))
         self.seq = first.seq
 
     def apply(self, update: LedgerUpdated) -> bool:
