@@ -3,7 +3,7 @@
 What FastStream leaves open is closed here (each point has a test):
 - the group exists, at 0, before the subscriber starts; counts are explicit;
 - what an earlier life of this consumer left pending is drained before anything new is read;
-- what *other* consumers abandoned is claimed;
+- what *other* consumers abandoned is claimed, and what the server gave us in a reply that was lost on the way is found;
 - entries are acknowledged after the handler returned, in the same MULTI that publishes its outputs;
 - a batch that raises is given entry by entry; an entry that fails alone, again and again, goes to `dead.letter`;
 - a full, busy or vanished bus or store is waited for, and never held against a message;
@@ -39,6 +39,10 @@ Handler = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]
 RawEntry = tuple[str, Mapping[bytes, bytes] | None]
 
 MAX_PAYLOAD_CHARACTERS = 150_000
+STRANDED_MS = 1000
+"""An entry that the server has given to us for this long, and that we have not seen, was in a reply that got lost."""
+MOST_OWN = 10_000
+"""Own pending entries looked at in one go."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +86,9 @@ class Worker:
         self._lock = lock or asyncio.Lock()
         self._subscriber: Any = None
         self._on_terminal: Callable[[Terminal], None] = lambda _: None
+        self._in_hand: set[str] = set()
+        """Entries that this life has taken up and not acknowledged, as far as it knows."""
+        self._draining = False
         self.dead_letters = 0
         self.stopping = False
 
@@ -144,6 +151,13 @@ class Worker:
 
     async def drain(self) -> int:
         """Process this consumer's own pending entries, oldest first; returns how many there were."""
+        self._draining = True
+        try:
+            return await self._drain()
+        finally:
+            self._draining = False
+
+    async def _drain(self) -> int:
         cursor, count = "0", 0
         while not self.stopping:
             reply = await self._client.xreadgroup(
@@ -159,21 +173,44 @@ class Worker:
         return count
 
     async def claim(self) -> int:
-        """Take over entries that another consumer of the group has held for too long; returns how many."""
+        """Take over what another consumer of the group has held for too long, and our own that we never saw; how many."""
+        if self._draining:
+            return 0
+        stranded, abandoned = await self._stranded(), await self._abandoned()
+        for entry_ids, idle_ms in ((stranded, STRANDED_MS), (abandoned, self._claim_idle_ms)):
+            if entry_ids and not self.stopping:
+                log.warning("%s: taking up %d pending entries", self.work.stream.name, len(entry_ids))
+                await self._take_up(entry_ids, idle_ms)
+        return len(stranded) + len(abandoned)
+
+    async def _abandoned(self) -> list[str]:
         rows = await self._client.xpending_range(
             self._name, self._service, "-", "+", self.work.batch, idle=self._claim_idle_ms
         )
-        abandoned = [_id(row["message_id"]) for row in rows if _id(row["consumer"]) != self._consumer]
-        if not abandoned:
-            return 0
-        claimed = await self._client.xclaim(
-            self._name, self._service, self._consumer, self._claim_idle_ms, cast("list[Any]", abandoned)
+        return [_id(row["message_id"]) for row in rows if _id(row["consumer"]) != self._consumer]
+
+    async def _stranded(self) -> list[str]:
+        """Own pending entries that we never saw. What is no longer pending is no longer in hand."""
+        before = set(self._in_hand)
+        rows = await self._client.xpending_range(
+            self._name, self._service, "-", "+", MOST_OWN, consumername=self._consumer
         )
-        log.warning("claimed %d abandoned entries of %s", len(claimed), self.work.stream.name)
-        await self.process(
-            [(_id(entry_id), fields or None) for entry_id, fields in cast("list[Any]", claimed)]
+        own = {_id(row["message_id"]): int(row["time_since_delivered"]) for row in rows}
+        if len(own) < MOST_OWN:
+            self._in_hand -= before - own.keys()
+        late = [entry_id for entry_id, idle_ms in own.items() if idle_ms >= STRANDED_MS]
+        return [entry_id for entry_id in late if entry_id not in self._in_hand][: self.work.batch]
+
+    async def _take_up(self, entry_ids: list[str], idle_ms: int) -> None:
+        """Claim and process. Redis drops an entry without content when it is claimed; we say that it was lost."""
+        reply = await self._client.xclaim(
+            self._name, self._service, self._consumer, idle_ms, cast("list[Any]", entry_ids)
         )
-        return len(claimed)
+        claimed = {_id(entry_id): fields or None for entry_id, fields in cast("list[Any]", reply)}
+        for entry_id in entry_ids:
+            if entry_id not in claimed and not await self._client.xrange(self._name, entry_id, entry_id):
+                claimed[entry_id] = None
+        await self.process([(entry_id, claimed[entry_id]) for entry_id in entry_ids if entry_id in claimed])
 
     # -- one batch ------------------------------------------------------------------------------------------------
 
@@ -181,6 +218,7 @@ class Worker:
         """Decode, handle, publish, acknowledge. Raises Terminal only. What comes while stopping stays pending."""
         if self.stopping:
             return
+        self._in_hand.update(entry_id for entry_id, _ in raw)
         present = [
             decode(self.work.stream, entry_id, fields) for entry_id, fields in raw if fields is not None
         ]
@@ -219,6 +257,7 @@ class Worker:
         acks = [] if self.work.handler_acks else [(self.work.stream, [entry.entry_id for entry in entries])]
         try:
             await self._patiently(lambda: self._publisher.publish(outputs, acks))
+            self._in_hand.difference_update(*(entry_ids for _, entry_ids in acks))
         except Terminal:
             raise
         except Exception as error:
@@ -271,6 +310,7 @@ class Worker:
         await self._patiently(
             lambda: self._publisher.publish(outputs, [(self.work.stream, [entry.entry_id])])
         )
+        self._in_hand.discard(entry.entry_id)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until the store and the bus take it. Raises Terminal after the bounded wait."""
