@@ -317,3 +317,61 @@ async def test_a_bus_that_never_answers_ends_the_service(tmp_path):
     """Exit code 69 after the bounded wait, not a process that hangs."""
     settings = settings_for("redis://127.0.0.1:1/0", tmp_path, bus={"store_patience_s": 1.0})
     assert await ends(bus_app.ServiceApp(LEDGER, settings)) == EXIT_UNAVAILABLE
+
+
+async def test_an_abandoned_entry_that_was_trimmed_away_is_told(bus, bus_url, tmp_path, monkeypatch):
+    """Redis drops such an entry from the pending list when it is claimed, without a word; we say what was lost."""
+    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)
+    await bus.redis.xgroup_create(CONTROL.name, LEDGER, id="0", mkstream=True)
+    lost = await bus.add(CONTROL, order(1))
+    await bus.add(CONTROL, order(2))
+    await bus.redis.xreadgroup(LEDGER, "ledger-gone", {CONTROL.name: ">"}, count=5)
+    await bus.redis.xdel(CONTROL.name, lost)
+    echo = Echo()
+    async with running(service(bus_url, tmp_path, echo)):
+        await wait_until(lambda: bus.finished(CONTROL, LEDGER), "the claim")
+        await wait_until(lambda: bus.of(DEAD_LETTER), "a dead letter")
+    (letter,) = await bus.of(DEAD_LETTER)
+
+    assert echo.seen == ["c-2"]
+    assert letter.entry_id == lost
+    assert "content is lost" in letter.error
+
+
+async def test_entries_in_a_reply_that_was_lost_are_found(bus, bus_url, tmp_path, monkeypatch):
+    """The server has given them to us, the connection broke: FastStream reads only what is new. We look what we hold."""
+    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)
+    echo = Echo()
+    async with running(service(bus_url, tmp_path, echo)):
+        await bus.add(CONTROL, order(0))
+        await wait_until(lambda: bus.finished(CONTROL, LEDGER), "the service to be at work")
+        pipe = bus.redis.pipeline(transaction=True)
+        pipe.xadd(CONTROL.name, {"body": order(1).body()})
+        pipe.xreadgroup(LEDGER, f"{LEDGER}-0", {CONTROL.name: ">"}, count=10)
+        await pipe.execute()
+        await bus.add(CONTROL, order(2))
+        await wait_until(lambda: len(echo.seen) == 3, "all three")
+        await wait_until(lambda: bus.finished(CONTROL, LEDGER), "the acknowledgements")
+
+    assert sorted(echo.seen) == ["c-0", "c-1", "c-2"]
+
+
+@pytest.mark.parametrize("acks", ["bus", "handler"])
+async def test_an_entry_in_hand_is_not_given_twice(bus, bus_url, tmp_path, monkeypatch, acks):
+    """A slow handler, or one that acknowledges late, keeps what it has: looking for stranded entries finds none."""
+    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.05)
+    echo, release = Echo(), asyncio.Event()
+
+    async def slow(entries):
+        outputs = await echo(entries)
+        await release.wait()
+        return outputs + [Ack(CONTROL, entry.entry_id) for entry in entries]
+
+    await bus.add(CONTROL, order(1))
+    async with running(service(bus_url, tmp_path, slow, acks=acks)):
+        await wait_until(lambda: echo.seen, "the handler")
+        await asyncio.sleep(1.4)
+        release.set()
+        await wait_until(lambda: bus.finished(CONTROL, LEDGER), "the acknowledgement")
+
+    assert echo.seen == ["c-1"]

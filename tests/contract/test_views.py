@@ -84,8 +84,8 @@ async def test_a_view_is_the_newest_snapshot_and_every_update_behind_it(bus, bus
         await ledger.publish([11, 12])
         await wait_until(lambda: follower.shows(12), "what came later")
 
-    assert follower.resets == [7]
-    assert follower.seqs == [8, 9, 10, 11, 12]
+    assert follower.resets == [10], "a service first acts on the ledger as it is now"
+    assert follower.seqs == [11, 12]
 
 
 async def test_no_gap_after_a_restart(bus, bus_url, tmp_path):
@@ -117,6 +117,7 @@ async def test_a_gap_throws_the_view_away_and_asks_for_a_snapshot(bus, bus_url, 
     ledger = FakeLedger(bus)
     await ledger.snapshot(0)
     async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: follower.resets, "the start")
         await ledger.publish([1])
         await wait_until(lambda: follower.shows(1), "the beginning")
         await ledger.publish([3])
@@ -127,6 +128,19 @@ async def test_a_gap_throws_the_view_away_and_asks_for_a_snapshot(bus, bus_url, 
 
     assert "expected update 2, got 3" in (await asked(bus))[0]
     assert follower.resets == [0, 3]
+
+
+async def test_a_gap_right_behind_the_snapshot_is_noticed_at_once(bus, bus_url, tmp_path):
+    """Not only when another update comes: until then, what the lost and the later ones changed would be unknown."""
+    ledger = FakeLedger(bus)
+    await ledger.snapshot(1)
+    await ledger.publish([1, 2, 4])
+    async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: asked(bus), "the request")
+        await ledger.snapshot(4)
+        await wait_until(lambda: follower.shows(4), "the view after the snapshot")
+
+    assert "expected update 3, got 4" in (await asked(bus))[0]
 
 
 async def test_another_store_throws_the_view_away(bus, bus_url, tmp_path):
@@ -148,6 +162,7 @@ async def test_a_wiped_bus_is_noticed_without_an_update(bus, bus_url, tmp_path):
     ledger = FakeLedger(bus)
     await ledger.snapshot(0)
     async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: follower.resets, "the start")
         await ledger.publish(range(1, 6))
         await wait_until(lambda: follower.shows(5), "the beginning")
         await bus.redis.flushall()
@@ -176,6 +191,7 @@ async def test_kinds_nobody_decodes_still_count(bus, bus_url, tmp_path):
     ledger = FakeLedger(bus)
     await ledger.snapshot(0)
     async with following(bus_url, tmp_path, kinds=frozenset({UpdateKind.FILLED})) as follower:
+        await wait_until(lambda: follower.resets, "the start")
         await ledger.publish([1])
         await ledger.publish([2, 3], kind="status")
         await ledger.publish([4])
