@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from holdfast.contracts import streams
+from holdfast.contracts.base import Message
 from holdfast.contracts.codes import Kind, Role, Side
 from holdfast.contracts.messages import Fill, LedgerSnapshot, OrderRequest, OrderReserve
 from holdfast.contracts.rows import BookRow, PositionRow, book_id
@@ -206,9 +207,15 @@ def _drive(ledger: Ledger, name: str, count: int, batch: int = 200) -> float:
     for first in range(0, count, batch):
         now = CLOCK.wall_ms()
         numbers = range(first, first + batch)
-        ledger._apply([_reserve(f"{name}-{number}", number, now) for number in numbers])  # noqa: SLF001 - the transaction itself is measured
-        ledger._apply([_fill(f"{name}-{number}", number, now) for number in numbers])  # noqa: SLF001
+        ledger._apply(
+            [_entry(streams.ORDER_RESERVE, _reserve(f"{name}-{number}", number, now)) for number in numbers]
+        )  # noqa: SLF001 - the transaction itself is measured
+        ledger._apply([_entry(streams.FILL, _fill(f"{name}-{number}", number, now)) for number in numbers])  # noqa: SLF001
     return 2 * count / (time.perf_counter() - started)
+
+
+def _entry(stream: streams.Stream, message: Message) -> Entry:
+    return Entry(stream, "1-0", b"", message)
 
 
 def _reserve(name: str, number: int, now: int) -> OrderReserve:
