@@ -5,7 +5,7 @@ from holdfast.contracts import streams
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.limits import Limits
 from holdfast.domain.policy import ExitPolicy
-from holdfast.domain.reserve import Rules
+from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings

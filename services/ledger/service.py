@@ -31,7 +31,8 @@ from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
 from holdfast.contracts.wire import Entry, Outgoing, Trim, digest
 from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Change, Known, LedgerState
-from holdfast.domain.reserve import Rules, reserve
+from holdfast.domain.reservation import Rules
+from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import dispute, fill_digest, settle_fill, settle_status
 from holdfast.domain.steer import adjust, control
 from holdfast.runtime.clock import Clock

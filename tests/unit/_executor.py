@@ -16,7 +16,7 @@ from holdfast.contracts.wire import Ack, Entry, Out, decode, digest
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
 from holdfast.domain.policy import ExitPolicy
-from holdfast.domain.reserve import Rules as LedgerRules
+from holdfast.domain.reservation import Rules as LedgerRules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status
 from holdfast.domain.view import LedgerView, snapshot_checksum

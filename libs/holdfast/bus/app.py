@@ -25,6 +25,7 @@ from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_pas
 from holdfast.bus.follow import Reader, Wanted, follow, text
 from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
 from holdfast.bus.ledger_feed import LedgerFeed
+from holdfast.bus.tasks import cancel_all
 from holdfast.bus.work import Handler, Work, Worker, patiently
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated, SnapshotRequest
@@ -254,7 +255,7 @@ class ServiceApp:
     async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
         for worker in self._workers:
             await worker.stop()
-        await end_tasks(tasks)
+        await cancel_all(tasks)
         for stopper in self._stoppers:
             await stopper()
         await self._broker.stop()
@@ -450,16 +451,15 @@ class ServiceApp:
             "lag": lag, "pending": pending, "oldest_pending_ms": oldest, "version": __version__,
             "dead_letters": sum(worker.dead_letters for worker in self._workers),
         }  # fmt: skip
-        return Heartbeat(id=self.ids.new(), at=self.clock.wall_ms(), **(fields | self._beat()))
-
-
-async def end_tasks(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel until all have ended: Python 3.11's `wait_for` (redis-py drains with it) swallows a cancellation now and then."""
-    left = {task for task in tasks if not task.done()}
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.1)
+        waiting = [
+            f"{worker.work.stream.name} waits: {worker.waiting_for}"
+            for worker in self._workers
+            if worker.waiting_for
+        ]
+        fields |= self._beat()
+        if waiting and not fields.get("unreadable"):
+            fields["unreadable"] = waiting[0][:1000]
+        return Heartbeat(id=self.ids.new(), at=self.clock.wall_ms(), **fields)
 
 
 __all__ = ["EXIT_UNAVAILABLE", "Publish", "ServiceApp"]

@@ -90,6 +90,8 @@ class Worker:
         """Entries that this life has taken up and not acknowledged, as far as it knows."""
         self._draining = False
         self.dead_letters = 0
+        self.waiting_for = ""
+        """Why the batch in hand waits: the store or the bus is full, busy or gone. Empty while nothing waits."""
         self.stopping = False
 
     # -- FastStream ---------------------------------------------------------------------------------------------
@@ -314,11 +316,22 @@ class Worker:
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until the store and the bus take it. Raises Terminal after the bounded wait."""
-        return await patiently(attempt, self._clock, self._patience_ms)
+        try:
+            return await patiently(attempt, self._clock, self._patience_ms, self._tell)
+        finally:
+            self.waiting_for = ""
+
+    def _tell(self, why: str) -> None:
+        self.waiting_for = why
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], clock: Clock, patience_ms: int) -> T:
-    """Repeat *attempt* while it raises Transient, with growing pauses; Terminal after *patience_ms*."""
+async def patiently(
+    attempt: Callable[[], Awaitable[T]],
+    clock: Clock,
+    patience_ms: int,
+    tell: Callable[[str], None] = lambda _: None,
+) -> T:
+    """Repeat *attempt* while it raises Transient, with growing pauses; Terminal after *patience_ms*. *tell* hears why."""
     started, pause = clock.monotonic_ms(), 0.02
     while True:
         try:
@@ -327,6 +340,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], clock: Clock, patience_
             if clock.monotonic_ms() - started > patience_ms:
                 raise Terminal(f"gave up after {patience_ms // 1000} s: {error}", EXIT_UNAVAILABLE) from error
             log.warning("waiting: %s", error)
+            tell(str(error))
             await clock.sleep(pause)
             pause = min(pause * 2, 1.0)
 

@@ -122,8 +122,11 @@ class Exposure:
         if not notional >= 0:
             raise ValueError(f"book {book_id}: a notional of {notional} cannot be")
         book = Book(account, notional, busy) if busy or notional else None
+        before = self._books.get(book_id)
+        if before == book:
+            return
         if self._undo is not None:
-            self._undo.setdefault(book_id, self._books.get(book_id))
+            self._undo.setdefault(book_id, before)
         self._replace(book_id, book)
 
     def note_entry(self, account: str, now_ms: int) -> None:

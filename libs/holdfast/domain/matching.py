@@ -178,6 +178,8 @@ class Account:
         self.holdings: dict[tuple[str, Leg], Holding] = {}
         self.cash: dict[str, Decimal] = {}
         """Settlement currency -> flows of all trades less fees, capital not counted."""
+        self._bound: dict[tuple[str, Leg], Decimal] = {}
+        """What each holding adds to `_tied`."""
         self._tied: dict[str, Decimal] = {}
         """Settlement currency -> margin less cost put back, over all holdings."""
         self._held: dict[str, Decimal] = {}
@@ -225,11 +227,10 @@ class Account:
 
     def _put(self, new: Holding) -> None:
         key = (new.symbol, new.leg)
-        old = self.holdings.get(key)
-        before = self._binds(old) if old else ZERO
-        self._tied[new.settle] = add(self._tied.get(new.settle, ZERO), sub(self._binds(new), before))
+        before, after = self._bound.pop(key, ZERO), self._binds(new)
+        self._tied[new.settle] = add(self._tied.get(new.settle, ZERO), sub(after, before))
         if new.quantity:
-            self.holdings[key] = new
+            self.holdings[key], self._bound[key] = new, after
         else:
             self.holdings.pop(key, None)
 

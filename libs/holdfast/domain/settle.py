@@ -24,7 +24,7 @@ from holdfast.domain.invariants import working_exits
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
-from holdfast.domain.reserve import Rules
+from holdfast.domain.reservation import Rules
 
 
 def fill_digest(fill: Fill) -> str:

@@ -1,0 +1,150 @@
+"""The ledger's decision on an exit or a cancel (INV-5, INV-6).
+
+What is not yet exiting may be taken out. A harder exit displaces softer and UNKNOWN ones instead of being stopped by
+them: the same change takes them out of INV-5's sum and asks for their cancel. A cancel is never blocked.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from holdfast.contracts.codes import Code, ExitReason, ResultStatus, Role, UpdateKind
+from holdfast.contracts.messages import OrderRequest, OrderReserve
+from holdfast.contracts.money import round_down, sub
+from holdfast.contracts.rows import BookRow, OrderRow, PositionRow, book_id
+from holdfast.domain.exits import HARDNESS, displaces
+from holdfast.domain.invariants import exit_side, working_exits
+from holdfast.domain.ledger_state import Change, LedgerState
+from holdfast.domain.orders import to_canceling
+from holdfast.domain.reservation import Refused, book_of, intent_row, order_row
+
+
+def reserve_exit(
+    state: LedgerState, request: OrderReserve, order: OrderRequest, change: Change, now_ms: int
+) -> Refused | None:
+    """Record the exit, cut to what is not yet exiting; or say what objects."""
+    book = book_of(state, request)
+    position = state.position(book.book_id)
+    refused = _objection(position, order)
+    if refused is not None or position is None:
+        return refused
+    reason = order.reason or ExitReason.CLOSE
+    exits = [row for row in state.live_orders(book.book_id, Role.EXIT) if not row.displaced]
+    giving_way = [row for row in exits if displaces(reason, row)]
+    staying = [row for row in exits if row not in giving_way]
+    free = sub(position.quantity, working_exits(staying))
+    if free <= 0:
+        if order.position_id is not None and HARDNESS[reason] >= HARDNESS[ExitReason.TTL]:
+            state.put_book(book.evolve(refused_exit=f"{reason.value}: held by {staying[0].order_id}"), change)
+        text = "exits as hard or harder already hold the whole quantity"
+        return Refused(Code.EXIT_IN_FLIGHT, text, in_the_way=tuple(row.order_id for row in staying))
+    for row in giving_way:
+        state.put_order(to_canceling(row, Code.DISPLACED, now_ms, displaced=True), change)
+    order = order.evolve(reason=reason, position_id=position.position_id)
+    _record(state, request, order, book, position, free, change, now_ms)
+    return None
+
+
+def _objection(position: PositionRow | None, order: OrderRequest) -> Refused | None:
+    if position is None or (order.position_id is not None and order.position_id != position.position_id):
+        code = Code.NOTHING_TO_CLOSE if order.position_id is None else Code.POSITION_GONE
+        return Refused(
+            code,
+            "nothing is open in this book"
+            if position is None
+            else "the exit names a position that is not the open one",
+        )
+    if _has_moved(position, order):
+        return Refused(
+            Code.POSITION_GONE, "the level that fired has moved since: the position has another version"
+        )
+    if order.side not in {None, exit_side(position.side)}:
+        return Refused(
+            Code.WRONG_SIDE,
+            f"a reduce-only {order.side} would enlarge the {position.side.value} position",
+        )
+    return None
+
+
+def _record(
+    state: LedgerState,
+    request: OrderReserve,
+    order: OrderRequest,
+    book: BookRow,
+    position: PositionRow,
+    free: Decimal,
+    change: Change,
+    now_ms: int,
+) -> None:
+    """The order, its position's attempt, and what a full exit means for the book's entries."""
+    wanted = free if order.quantity is None else min(order.quantity, free)
+    quantity = wanted if wanted == free else (round_down(wanted, order.quantity_step) or wanted)
+    row = order_row(request, order, book, exit_side(position.side), quantity, now_ms)
+    state.put_order(row, change)
+    state.put_position(
+        position.evolve(
+            exit_attempts=position.exit_attempts + 1,
+            exit_reason=order.reason,
+            trigger_price=order.trigger_price,
+            trigger_at=order.trigger_at,
+            version=position.version + 1,
+        ),
+        change,
+    )
+    book = state.books[book.book_id].evolve(refused_exit=None)
+    if quantity == free:
+        book = book.evolve(exiting=order.reason)
+        cancel_entries(state, book.book_id, Code.STOPPED_BY_EXIT, order.reason, change, now_ms)
+    state.put_book(book, change)
+    change.intents[request.intent_id] = intent_row(
+        request, ResultStatus.ACCEPTED, now_ms, order_id=row.order_id
+    )
+    state.settle_book(book.book_id, change)
+
+
+def _has_moved(position: PositionRow, order: OrderRequest) -> bool:
+    """Whether a price trigger was for another version of the position, whose level the price has *not* reached."""
+    if order.position_version in {None, position.version} or order.trigger_price is None:
+        return False
+    level = {ExitReason.STOP_LOSS: position.stop_loss, ExitReason.TAKE_PROFIT: position.take_profit}.get(
+        order.reason or ExitReason.CLOSE
+    )
+    if level is None:
+        return False
+    falling = (position.side == "long") == (order.reason is ExitReason.STOP_LOSS)
+    return order.trigger_price > level if falling else order.trigger_price < level
+
+
+def cancel_entries(
+    state: LedgerState, book: str, code: Code, reason: ExitReason | None, change: Change, now_ms: int
+) -> list[str]:
+    """Put the book's live entries into CANCELING; what still fills of them will be closed for *reason*."""
+    asked = []
+    for row in state.live_orders(book, Role.ENTRY):
+        if row.code is not code or row.reason is not reason:
+            state.put_order(to_canceling(row, code, now_ms).evolve(code=code, reason=reason), change)
+            asked.append(row.order_id)
+    return asked
+
+
+def cancel(state: LedgerState, request: OrderReserve, change: Change, now_ms: int) -> Refused | None:
+    """Never blocked: ask for what is asked, and say what that was."""
+    assert request.cancel is not None
+    change.kind = UpdateKind.CANCELING
+    target = request.cancel.order_id
+    rows: Sequence[OrderRow]
+    if target is not None:
+        rows = [row for row in (state.orders.get(target), *_of_intent(state, target)) if row is not None]
+        if not rows:
+            return Refused(Code.NO_SUCH_ORDER, f"no live order {target}", ResultStatus.INVALID)
+    else:
+        rows = state.live_orders(
+            book_id(request.account, request.exchange, request.symbol, request.leg), Role.ENTRY
+        )
+    for row in rows:
+        state.put_order(to_canceling(row, request.cancel.code, now_ms), change)
+        state.settle_book(row.book_id, change)
+    return Refused(Code.ON_REQUEST, f"asked to cancel {len(rows)} order(s)", ResultStatus.CANCELED)
+
+
+def _of_intent(state: LedgerState, intent_id: str) -> list[OrderRow]:
+    return [row for row in state.orders.values() if row.intent_id == intent_id]
