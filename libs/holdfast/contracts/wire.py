@@ -26,12 +26,11 @@ _TRUSTED = (LedgerUpdated, LedgerSnapshot, DeadLetter)
 
 def digest(*parts: str | bytes) -> str:
     """A hash of *parts*: 32 hex digits (BLAKE2b, 128 bits), the same on every machine."""
-    state = blake2b(digest_size=16)
+    pieces: list[bytes] = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
-        state.update(len(raw).to_bytes(4, "big"))
-        state.update(raw)
-    return state.hexdigest()
+        pieces += (len(raw).to_bytes(4, "big"), raw)
+    return blake2b(b"".join(pieces), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True, frozen=True)

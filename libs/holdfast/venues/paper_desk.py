@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from sortedcontainers import SortedDict
 
-from holdfast.contracts.codes import TERMINAL_STATES, Code, Kind, Leg, OrderState, OrderType, Side
+from holdfast.contracts.codes import TERMINAL_STATES, Code, FillKind, Kind, Leg, OrderState, OrderType, Side
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, divide, mul
 from holdfast.contracts.rows import OrderRow
@@ -118,7 +118,10 @@ class Desk:
     def watch(self, order: Working) -> None:
         """An accepted order waits for ticks, and its money is set aside."""
         self.live[order.order_id] = order
-        self._waiting.setdefault(order.symbol, _Waiting()).put(order)
+        waiting = self._waiting.get(order.symbol)
+        if waiting is None:
+            waiting = self._waiting[order.symbol] = _Waiting()
+        waiting.put(order)
         self.books.set_hold(order.settle, ZERO, order.hold)
         if order.good_till is not None:
             heapq.heappush(self._expiries, (order.good_till, order.order_id))
@@ -156,7 +159,9 @@ class Desk:
             return None
         if rules is None:
             return Code.UNKNOWN_SYMBOL, f"no instrument {order.symbol}"
-        if rules.contract_size != order.contract_size:  # the kind is the name's business where the market is "auto"
+        if (
+            rules.contract_size != order.contract_size
+        ):  # the kind is the name's business where the market is "auto"
             return Code.INSTRUMENT_MISMATCH, f"{order.symbol} has contract size {rules.contract_size} here"
         if order.kind is Kind.SPOT and order.side is Side.SELL and not terms.spot_short:
             return (Code.SPOT_SHORT, f"{held} held") if order.quantity > reducible(held, order.side) else None
@@ -214,13 +219,13 @@ class Desk:
     def _fill(self, order: Working, result: Match, executed_at: int, batch: Batch) -> None:
         trade_id = f"p{batch.next_trade}"
         batch.next_trade += 1
-        fill = Fill(
+        fill = Fill.trusted(
             id=fill_id(f"{self.account}|{self.exchange}|{order.symbol}|{order.order_id}|{trade_id}"),
             cause_id=order.intent_id, correlation_id=order.correlation_id, at=batch.now_ms, account=self.account,
-            exchange=self.exchange, symbol=order.symbol, order_id=order.order_id, trade_id=trade_id, side=order.side,
+            exchange=self.exchange, symbol=order.symbol, order_id=order.order_id, trade_id=trade_id, kind=FillKind.TRADE, side=order.side,
             quantity=result.quantity, price=result.price, fee=result.fee, fee_currency=order.settle,
             executed_at=executed_at, leg=order.leg, instrument=order.kind, contract_size=order.contract_size,
-            settle=order.settle,
+            settle=order.settle, take_profit=None, stop_loss=None, ttl_s=None,
         )  # fmt: skip
         batch.fills.append(fill)
         holding = self.books.apply(order, order.side, result.quantity, result.price, result.fee)

@@ -4,6 +4,7 @@ Each pair is in the column order of the table in `paper_record`, so a new column
 """
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from holdfast.contracts.codes import (
@@ -24,6 +25,8 @@ from holdfast.contracts.wire import digest
 from holdfast.domain.matching import Holding, Working
 
 Row = tuple[Any, ...]
+_step = lru_cache(maxsize=1000)(canonical)
+"""`canonical`, for the few amounts that come back with every order."""
 
 
 def fill_id(fill_key: str) -> str:
@@ -40,10 +43,10 @@ def trade_number(trade_id: str | None) -> int:
 def order_values(order: Working) -> Row:
     return (
         order.number, order.order_id, order.intent_id, order.correlation_id, order.symbol, order.leg.value,
-        order.kind.value, canonical(order.contract_size), order.settle, order.side.value, order.type.value,
+        order.kind.value, _step(order.contract_size), order.settle, order.side.value, order.type.value,
         None if order.price is None else canonical(order.price), canonical(order.quantity), int(order.shrink_only),
-        order.time_in_force.value, int(order.post_only), order.good_till, canonical(order.quantity_step),
-        canonical(order.price_step), canonical(order.filled), canonical(order.hold), int(order.resting), order.run,
+        order.time_in_force.value, int(order.post_only), order.good_till, _step(order.quantity_step),
+        _step(order.price_step), canonical(order.filled), canonical(order.hold), int(order.resting), order.run,
         order.after, order.state.value, order.code.value if order.code else None, order.reason,
     )  # fmt: skip
 
@@ -73,7 +76,7 @@ def trade_values(fill: Fill, number: int, generation: int, adopted: bool) -> Row
     return (
         number, generation, int(adopted), fill.trade_id, fill.order_id, fill.symbol, fill.leg.value, fill.side.value,
         canonical(fill.quantity), canonical(fill.price), canonical(fill.fee), fill.executed_at, fill.at,
-        fill.instrument.value, canonical(fill.contract_size), fill.settle or "", fill.cause_id, fill.correlation_id,
+        fill.instrument.value, _step(fill.contract_size), fill.settle or "", fill.cause_id, fill.correlation_id,
     )  # fmt: skip
 
 
