@@ -25,8 +25,9 @@ from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_pas
 from holdfast.bus.follow import Reader, Wanted, follow, text
 from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
 from holdfast.bus.ledger_feed import LedgerFeed
+from holdfast.bus.patience import patiently
 from holdfast.bus.tasks import cancel_all
-from holdfast.bus.work import Handler, Work, Worker, patiently
+from holdfast.bus.work import Handler, Work, Worker
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated, SnapshotRequest
 from holdfast.contracts.streams import HEARTBEAT, SNAPSHOT_REQUEST, Stream

@@ -23,12 +23,13 @@ from faststream.redis.subscriber.usecases import stream_subscriber
 from redis.asyncio import Redis
 
 from holdfast.bus.connection import Publisher, is_passing
+from holdfast.bus.patience import patiently
 from holdfast.contracts.messages import DeadLetter
 from holdfast.contracts.streams import DEAD_LETTER, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing, decode, digest
 from holdfast.domain.invariants import InvariantViolation
 from holdfast.runtime.clock import Clock
-from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal, Transient
+from holdfast.runtime.faults import Terminal
 
 vars(stream_subscriber)["CONSUME_ERROR_BACKOFF_SECONDS"] = 0.2  # 5 s there: too long for a stop to wait
 
@@ -325,26 +326,6 @@ class Worker:
         self.waiting_for = why
 
 
-async def patiently(
-    attempt: Callable[[], Awaitable[T]],
-    clock: Clock,
-    patience_ms: int,
-    tell: Callable[[str], None] = lambda _: None,
-) -> T:
-    """Repeat *attempt* while it raises Transient, with growing pauses; Terminal after *patience_ms*. *tell* hears why."""
-    started, pause = clock.monotonic_ms(), 0.02
-    while True:
-        try:
-            return await attempt()
-        except Transient as error:
-            if clock.monotonic_ms() - started > patience_ms:
-                raise Terminal(f"gave up after {patience_ms // 1000} s: {error}", EXIT_UNAVAILABLE) from error
-            log.warning("waiting: %s", error)
-            tell(str(error))
-            await clock.sleep(pause)
-            pause = min(pause * 2, 1.0)
-
-
 def dead_letter(service: str, entry: Entry, why: str, now_ms: int, deliveries: int = 1) -> DeadLetter:
     """*entry* as kept for people: whole, unless it is larger than a dead letter may be."""
     payload = entry.body.decode("utf-8", "replace")
@@ -409,4 +390,4 @@ def _items(reply: Any) -> list[tuple[Any, list[tuple[Any, Mapping[bytes, bytes] 
     return list(reply.items()) if isinstance(reply, dict) else list(reply)
 
 
-__all__ = ["Handler", "Work", "Worker", "dead_letter", "is_passing", "patiently"]
+__all__ = ["Handler", "Work", "Worker", "dead_letter", "is_passing"]
