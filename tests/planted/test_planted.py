@@ -1,0 +1,36 @@
+"""Every scenario passes on the code as it is, and fails when its bug is planted. So the suite can see these bugs."""
+
+import pytest
+
+from holdfast.domain.invariants import STATEMENTS, InvariantViolation
+from holdfast.runtime.faults import Terminal
+from holdfast.store.store import ConstraintBroken
+from tests.planted import table
+from tests.planted._world import World
+from tests.planted.bugs import BUGS
+
+NOTICED = (AssertionError, InvariantViolation, ConstraintBroken, Terminal)
+each = pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
+
+
+@each
+async def test_the_scenario_passes_on_the_code_as_it_is(bug, tmp_path):
+    async with World(tmp_path).at_work() as world:
+        await bug.scenario(world)
+
+
+@each
+async def test_the_scenario_fails_with_the_bug_planted(bug, tmp_path, monkeypatch):
+    bug.plant(monkeypatch)
+    async with World(tmp_path).at_work() as world:
+        with pytest.raises(NOTICED):
+            await bug.scenario(world)
+
+
+def test_every_invariant_is_broken_by_some_bug():
+    """INV-10 is about what follows: the bus's own tests show it."""
+    assert {bug.breaks for bug in BUGS} - {""} == set(STATEMENTS) - {"INV-10"}
+
+
+def test_the_table_in_the_docs_is_of_these_bugs():
+    assert table.FILE.read_text() == table.page(), "write it anew: python -m tests.planted.table"
