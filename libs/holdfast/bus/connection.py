@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from holdfast.bus.transaction import Command, transact
 from holdfast.contracts.streams import Stream
 from holdfast.contracts.wire import Ack, Numbered, Out, Outgoing, Trim
 from holdfast.runtime.faults import Terminal, Transient
@@ -62,7 +62,7 @@ class Publisher:
         """All of *outputs*, then *acks*. Raises Transient when the bus is gone or full; nothing or all is there then,
         unless the answer was lost: publishing the same again is safe, because messages keep their ids.
         """
-        pipe = self._client.pipeline(transaction=True)
+        commands: list[Command] = []
         finished: dict[str, list[str]] = {
             self.name(stream): list(entry_ids) for stream, entry_ids in acks if entry_ids
         }
@@ -71,15 +71,14 @@ class Publisher:
             if isinstance(out, Ack):
                 finished.setdefault(self.name(out.stream), []).append(out.entry_id)
             else:
-                add(pipe, self.name(out.stream), out)
+                commands.append(command_of(self.name(out.stream), out))
                 if isinstance(out, Numbered):
                     numbered.append(out)
-        for name, ids in finished.items():
-            pipe.execute_command("XACK", name, self._service, *ids)
-        if not len(pipe):
+        commands += [("XACK", name, self._service, *ids) for name, ids in finished.items()]
+        if not commands:
             return
         try:
-            await pipe.execute()
+            await transact(self._client, commands, SOCKET_TIMEOUT_S)
         except Exception as error:
             if numbered and "equal or smaller" in str(error):
                 await self._are_ours(numbered)
@@ -115,25 +114,24 @@ def _number(entry_id: str) -> tuple[int, int]:
     return int(ms), int(counter or 0)
 
 
-def add(pipe: Pipeline, name: str, out: Out | Numbered | Trim) -> None:
-    """Queue one command. Only capped views are trimmed when written to, never work."""
+def command_of(name: str, out: Out | Numbered | Trim) -> Command:
+    """The command that puts *out* on the stream *name*. Only capped views are trimmed when written to, never work."""
     if isinstance(out, Numbered):
         beside = [text for pair in out.beside for text in pair]
-        pipe.execute_command("XADD", name, out.entry_id, "id", out.message_id, *beside, "body", out.body)
-    elif isinstance(out, Trim):
-        pipe.execute_command("XTRIM", name, "MINID", out.min_id)
-    elif out.stream.maxlen is None:
-        pipe.execute_command("XADD", name, "*", "id", out.message.id, "body", out.message.body())
-    else:
-        pipe.execute_command(
-            "XADD",
-            name,
-            "MAXLEN",
-            "~",
-            out.stream.maxlen,
-            "*",
-            "id",
-            out.message.id,
-            "body",
-            out.message.body(),
-        )
+        return ("XADD", name, out.entry_id, "id", out.message_id, *beside, "body", out.body)
+    if isinstance(out, Trim):
+        return ("XTRIM", name, "MINID", out.min_id)
+    if out.stream.maxlen is None:
+        return ("XADD", name, "*", "id", out.message.id, "body", out.message.body())
+    return (
+        "XADD",
+        name,
+        "MAXLEN",
+        "~",
+        out.stream.maxlen,
+        "*",
+        "id",
+        out.message.id,
+        "body",
+        out.message.body(),
+    )
