@@ -36,7 +36,8 @@ from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
 from holdfast.domain.policy import ExitPolicy
-from holdfast.domain.reserve import Rules, reserve
+from holdfast.domain.reservation import Rules
+from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status
 from holdfast.domain.steer import adjust, control
 from holdfast.domain.view import LedgerView
@@ -301,6 +302,7 @@ class Desk:
         )
         self.clock = FakeClock()
         self.published: dict[int, Numbered] = {}
+        self.updates: list[LedgerUpdated] = []
         self.view = LedgerView()
         self.hash = GENESIS
         self.results: list[Any] = []
@@ -357,6 +359,7 @@ class Desk:
             self.hash = chain(self.hash, output.body)
             assert dict(output.beside)["hash"] == self.hash
             self.published[update.seq] = output
+            self.updates.append(update)
             if not self.view.is_loaded:
                 self.view.store_id, self.view.seq = update.store_id, 0
             self.view.apply(update)

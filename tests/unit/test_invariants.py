@@ -116,5 +116,19 @@ def test_unknown_exits_count_and_what_has_filled_does_not(held):
     assert working_exits([order.evolve(displaced=True)]) == 0
 
 
+def test_the_sum_is_exact_to_the_last_digit(held):
+    book, position, (order,) = held
+    odd = D("0.30000000000000000000000000000000000001")
+    rest = order.evolve(
+        order_id="o-y", quantity=D("0.7"), filled=D("0.00000000000000000000000000000000000001")
+    )
+
+    assert rest.remaining == D("0.69999999999999999999999999999999999999")
+    assert working_exits([order.evolve(quantity=odd), rest]) == 1
+    check_book(book, position, [order.evolve(quantity=odd), rest])
+    with broken("INV-5"):
+        check_book(book, position, [order.evolve(quantity=odd), rest.evolve(filled=D(0))])
+
+
 def test_what_reduces_a_side():
     assert (exit_side(PositionSide.LONG), exit_side(PositionSide.SHORT)) == (Side.SELL, Side.BUY)

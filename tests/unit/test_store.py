@@ -61,7 +61,7 @@ def sql(store, text):
 
 def test_a_second_ledger_is_told_who_holds_the_store(place):
     with closing(opened(place, "the first one")):
-        with pytest.raises(Terminal, match="another ledger has this store: .*the first one") as caught:
+        with pytest.raises(Terminal, match=r"another ledger has this store: .*the first one") as caught:
             opened(place, "the second one")
         assert caught.value.code == EXIT_HELD
     opened(place).close()

@@ -24,7 +24,7 @@ from holdfast.contracts.codes import (
     TimeInForce,
     TradingState,
 )
-from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, PositiveSum, Sum
+from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, PositiveSum, Sum, sub
 
 ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
 """A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
@@ -179,7 +179,7 @@ class OrderRow(Frozen):
     @property
     def remaining(self) -> Sum:
         """What may still fill."""
-        return max(ZERO, self.quantity - self.filled)
+        return max(ZERO, sub(self.quantity, self.filled))
 
 
 class IntentRow(Frozen):

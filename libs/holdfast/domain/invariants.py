@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from holdfast.contracts.codes import PositionSide, Role, Side
-from holdfast.contracts.money import ZERO
+from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
 
 STATEMENTS: Mapping[str, str] = {
@@ -45,14 +45,11 @@ def exit_side(side: PositionSide) -> Side:
 
 def working_exits(orders: Iterable[OrderRow]) -> Decimal:
     """INV-5's sum: what working, not displaced exits may still take out."""
-    return sum(
-        (
-            order.remaining
-            for order in orders
-            if order.role is Role.EXIT and order.is_live and not order.displaced
-        ),
-        ZERO,
-    )
+    total = ZERO
+    for order in orders:
+        if order.role is Role.EXIT and order.is_live and not order.displaced:
+            total = add(total, order.remaining)
+    return total
 
 
 def check_position(position: PositionRow) -> None:

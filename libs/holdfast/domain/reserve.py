@@ -228,7 +228,7 @@ def _objection_of_side(
 def _signed(position: PositionRow | None) -> Decimal:
     if position is None:
         return ZERO
-    return position.quantity if position.side == "long" else -position.quantity
+    return position.quantity if position.side == "long" else position.quantity.copy_negate()
 
 
 def _objection_of_limits(

@@ -63,13 +63,15 @@ class _Book:
             self.charged = add(self.charged, fill.fee)
         if fill.kind is FillKind.FUNDING:
             return
-        sign = 1 if fill.side is Side.BUY else -1
-        self.quantity = add(self.quantity, fill.quantity * sign)
-        self.value = sub(self.value, mul(fill.quantity, fill.price) * sign)
+        move = fill.quantity if fill.side is Side.BUY else fill.quantity.copy_negate()
+        self.quantity = add(self.quantity, move)
+        self.value = sub(self.value, mul(move, fill.price))
 
     def agrees(self, held: PositionRow | None) -> bool:
         """Whether what is held now is what was bought minus what was sold, in pieces and in money."""
-        cost = ZERO if held is None else held.cost if held.side is PositionSide.LONG else -held.cost
+        cost = (
+            ZERO if held is None else held.cost if held.side is PositionSide.LONG else held.cost.copy_negate()
+        )
         money = add(self.realized, self.charged)
         return self.quantity == signed(held) and money == mul(self.contract_size, add(self.value, cost))
 
