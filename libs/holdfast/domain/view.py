@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from holdfast.contracts.codes import OrderState, PositionSide, Role
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
+from holdfast.contracts.money import canonical
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -34,12 +35,12 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
     lines: list[str] = []
     for part in parts:
         lines += [f"position {row.position_id} {row.version}" for row in part.positions]
-        lines += [f"order {row.order_id} {row.state.value} {row.filled}" for row in part.orders]
+        lines += [f"order {row.order_id} {row.state.value} {canonical(row.filled)}" for row in part.orders]
         lines += [f"book {row.book_id} {row.side}" for row in part.books]
         lines += [f"quarantine {row.quarantine_id} {row.resolved}" for row in part.quarantine]
         lines += [f"control {row.scope.value} {row.target} {row.state.value}" for row in part.control]
         lines += [f"total {'|'.join(row.key)} {row.fills}" for row in part.totals]
-        lines += [f"nav {row.account} {row.cash}" for row in part.nav]
+        lines += [f"nav {row.account} {canonical(row.cash)}" for row in part.nav]
     return digest("\n".join(lines))
 
 
