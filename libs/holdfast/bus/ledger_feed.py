@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from holdfast.bus.follow import Reader, text
+from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
@@ -152,7 +153,10 @@ class LedgerFeed:
             if self._kinds is not None and fields.get(b"kind") not in self._kinds:
                 view.skip(seq, view.store_id)
                 continue
-            update = update_of(fields[b"body"], view.tables)
+            try:
+                update = update_of(fields.get(b"body", b""), view.tables)
+            except ValidationError as error:
+                raise Gap(f"update {seq} is unreadable: {ContractViolation.of(error)}") from error
             if view.apply(update):
                 applied.append(update)
         return applied
