@@ -143,6 +143,22 @@ async def test_a_gap_right_behind_the_snapshot_is_noticed_at_once(bus, bus_url, 
     assert "expected update 3, got 4" in (await asked(bus))[0]
 
 
+@pytest.mark.parametrize("fields", [{"body": "{"}, {"nonsense": "1"}, {"body": '{"seq":2}'}], ids=str)
+async def test_an_unreadable_update_is_a_gap(bus, bus_url, tmp_path, fields):
+    """What it changed is not known, so nothing is assumed: a snapshot is asked for, and the service goes on from it."""
+    ledger = FakeLedger(bus)
+    await ledger.snapshot(1)
+    async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: follower.resets, "the start")
+        await bus.redis.xadd(LEDGER_UPDATED.name, fields, id="2-0")
+        await wait_until(lambda: asked(bus), "the request")
+        assert follower.view.seq == 1
+        await ledger.snapshot(2)
+        await wait_until(lambda: follower.shows(2), "the view after the snapshot")
+        await ledger.publish([3])
+        await wait_until(lambda: follower.shows(3), "the next update")
+
+
 async def test_another_store_throws_the_view_away(bus, bus_url, tmp_path):
     """Two stores are never mixed up, even where the numbers fit."""
     await FakeLedger(bus).snapshot(0)
@@ -237,10 +253,9 @@ async def test_a_plain_view_loses_nothing_between_two_reads(bus, bus_url, tmp_pa
         return []
 
     app = ServiceApp(EXIT_SCANNER, settings_for(bus_url, tmp_path))
-    app.follow(PREDICTION, slow)
+    app.follow(PREDICTION, slow, last=1)
+    await bus.add(PREDICTION, prediction(0))
     async with running(app):
-        await wait_until(lambda: app._beat_now is not None and bus.names(), "the start")
-        await bus.add(PREDICTION, prediction(0))
         await wait_until(lambda: seen, "the first")
         for number in range(1, 200):
             await bus.add(PREDICTION, prediction(number))
