@@ -14,7 +14,6 @@ from holdfast.contracts.messages import (
     Control,
     ExitAdjust,
     Fill,
-    LedgerSnapshot,
     LedgerUpdated,
     OrderRequest,
     OrderReserve,
@@ -31,6 +30,7 @@ from holdfast.contracts.streams import (
     ORDER_RESERVE,
     ORDER_STATUS,
 )
+from holdfast.contracts.trusted import snapshot_of, update_of
 from holdfast.contracts.wire import Entry, Numbered, Out
 from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Known, LedgerState
@@ -350,7 +350,7 @@ class Desk:
                 self.results.append(output.message)
             if not isinstance(output, Numbered) or output.stream is not LEDGER_UPDATED:
                 continue
-            update = LedgerUpdated.model_validate_json(output.body)
+            update = update_of(output.body)
             assert output.entry_id == f"{update.seq}-0"
             if update.seq in self.published:
                 assert self.published[update.seq] == output, "the same sequence, another content"
@@ -398,7 +398,7 @@ class Desk:
 def snapshot_view(outputs: list[Any]) -> LedgerView:
     """The view that the newest snapshot among *outputs* gives."""
     parts = [
-        LedgerSnapshot.model_validate_json(row.body)
+        snapshot_of(row.body)
         for row in outputs
         if isinstance(row, Numbered) and row.stream is LEDGER_SNAPSHOT
     ]

@@ -132,6 +132,35 @@ class LedgerMachine(RuleBasedStateMachine):
         which = {"position_id": position.position_id} if named and position is not None else {}
         self.wish(leave(self.name("x"), quantity, reason=reason, epoch=2, **where, **price, **which))
 
+    @rule(
+        side=st.sampled_from(["buy", "sell"]),
+        where=st.sampled_from(PLACES),
+        quantity=st.sampled_from(["1", "2.0005", "0.5"]),
+    )
+    def opens_and_fills(self, side, where, quantity):
+        name = self.name("e")
+        self.wish(entry(name, side, "2.0005", epoch=2, **where))
+        self.fill(fill(self.name("t"), f"o-{name}", side, quantity, **where))
+
+    @rule(
+        where=st.sampled_from(PLACES),
+        reason=st.sampled_from(["stop_loss", "take_profit", "ttl", "close"]),
+        quantity=st.sampled_from([None, None, "0.5"]),
+        filled=st.sampled_from(["0.5", "1", "2.0005"]),
+        end=st.sampled_from([None, "canceled", "unknown", "rejected"]),
+    )
+    def closes_and_fills(self, where, reason, quantity, filled, end):
+        """Partly, wholly, or through zero; then perhaps the venue says that it has ended."""
+        book = f"{where.get('account', 'main')}/paper/{where.get('symbol', BTC)}"
+        position = self.desk.view.position(book)
+        if position is None:
+            return
+        name, side = self.name("x"), "sell" if position.side == "long" else "buy"
+        self.wish(leave(name, quantity, reason=reason, position_id=position.position_id, epoch=2, **where))
+        self.fill(fill(self.name("t"), f"o-{name}", side, filled, **where))
+        if end:
+            self.queue.append(status(f"o-{name}", end, id=self.name("s")))
+
     @rule(which=st.integers(0, 1000), where=st.sampled_from(PLACES), one=st.booleans())
     def wish_to_cancel(self, which, where, one):
         names = sorted(self.orders)
@@ -389,6 +418,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestLedgerMachine = LedgerMachine.TestCase
