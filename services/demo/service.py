@@ -63,7 +63,7 @@ class Demo:
 
     def __init__(self, settings: Settings, view: LedgerView, clock: Clock) -> None:
         self._settings, self._view, self._clock = settings.demo, view, clock
-        self._account, self._symbol = settings.accounts[0], canonical(settings.demo.symbol)
+        self._account, self._symbol = settings.demo.account, canonical(settings.demo.symbol)
         self._can_short = ":" in settings.demo.symbol
         self._books = [book_id(self._account, EXCHANGE, self._symbol, leg) for leg in Leg]
         self._quiet_until = clock.monotonic_ms() + ENTRY_LIFETIME_MS

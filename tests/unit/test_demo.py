@@ -30,7 +30,7 @@ from services.demo.signal import Averages, Cross, Sampler
 from tests.unit._feed import FakeClock
 
 D = Decimal
-BOOK = book_id("main", "paper", "BTC/USDT")
+BOOK = book_id("demo", "paper", "BTC/USDT")
 T0 = 1_700_000_000_000
 FILLED, BLOCKED = ResultStatus.FILLED, ResultStatus.BLOCKED
 
@@ -129,7 +129,7 @@ class World:
 
 def position(side, position_id="p1", quantity="0.01") -> PositionRow:
     return PositionRow(
-        position_id=position_id, book_id=BOOK, account="main", exchange="paper", symbol="BTC/USDT", side=side,
+        position_id=position_id, book_id=BOOK, account="demo", exchange="paper", symbol="BTC/USDT", side=side,
         kind=Kind.LINEAR, contract_size=D(1), settle="USDT", quantity=D(quantity), cost=D(1), entry_price=D(10),
         take_profit=D(11), stop_loss=D(9), take_profit_spec="0.5%", stop_loss_spec="0.5%",
         opened_at=T0, changed_at=T0, recorded_at=T0,
@@ -138,14 +138,14 @@ def position(side, position_id="p1", quantity="0.01") -> PositionRow:
 
 def entry_order(state="open") -> OrderRow:
     return OrderRow(
-        order_id="o1", intent_id="x", book_id=BOOK, account="main", exchange="paper", symbol="BTC/USDT",
+        order_id="o1", intent_id="x", book_id=BOOK, account="demo", exchange="paper", symbol="BTC/USDT",
         contract_size=D(1), settle="USDT", role=Role.ENTRY, side=Side.BUY, quantity=D(1), state=state, incarnation="i", epoch=1,
         send_by=T0, reserved_at=T0, changed_at=T0,
     )  # fmt: skip
 
 
 def book(**fields) -> BookRow:
-    return BookRow(book_id=BOOK, account="main", exchange="paper", symbol="BTC/USDT", leg=Leg.NET, **fields)
+    return BookRow(book_id=BOOK, account="demo", exchange="paper", symbol="BTC/USDT", leg=Leg.NET, **fields)
 
 
 async def long_world(**options) -> World:
@@ -164,7 +164,7 @@ async def test_above_it_opens_a_long_with_exits_and_a_short_life():
     (intent,) = await world.rise()
     assert (intent.side, intent.quantity, intent.symbol) == (Side.BUY, D("0.01"), "BTC/USDT:USDT")
     assert (intent.take_profit, intent.stop_loss, intent.ttl_s) == ("0.5%", "0.5%", D(14_400))
-    assert (intent.strategy, intent.account, intent.cause_id) == ("demo", "main", "r1:2")
+    assert (intent.strategy, intent.account, intent.cause_id) == ("demo", "demo", "r1:2")
     assert intent.expires_at - intent.at == 5000
     assert intent == parse_intent("order.intent", f"{T0}-0", intent.body()).evolve(correlation_id=None)
 

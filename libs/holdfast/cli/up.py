@@ -58,6 +58,9 @@ def up(
 
     overrides = overrides_of(directory, feed__spec=feed)
     settings = settings_of(directory, config, overrides)
+    if demo and settings.demo.account not in settings.accounts:
+        overrides["accounts"] = [*settings.accounts, settings.demo.account]
+        settings = settings_of(directory, config, overrides)
     try:
         is_new = not settings.dir.exists() or not any(settings.dir.iterdir())
         with hold(settings.dir / "run" / LOCK, "holdfast up"):
@@ -142,7 +145,11 @@ async def _must_answer(url: str) -> None:
 
 def _environment(overrides: Mapping[str, Any], config: Path | None) -> dict[str, str]:
     """What the command line set, as variables for the services."""
-    env = {variable_of(key): str(value) for key, value in overrides.items() if key not in ALIASES.values()}
+    env = {
+        variable_of(key): ",".join(value) if isinstance(value, list) else str(value)
+        for key, value in overrides.items()
+        if key not in ALIASES.values()
+    }
     return env | ({"HOLDFAST_CONFIG": str(config.resolve())} if config is not None else {})
 
 

@@ -112,6 +112,7 @@ class FeedSettings(Section):
 
 
 class DemoSettings(Section):
+    account: str = Field("demo", description="The paper account it trades on, apart from yours; `holdfast up --demo` adds it to the accounts.")
     symbol: str = Field("BTC/USDT:USDT", description="What the demonstration trades.")
     quantity: Positive = Field(Decimal("0.01"), description="Size of each demonstration entry.")
     fast: int = Field(5, ge=1, description="Samples of the fast average.")
