@@ -32,7 +32,7 @@ from holdfast.contracts import streams
 from holdfast.contracts.wire import digest
 
 SERVICES = ("ledger", "executor", "exit_scanner", "state_publisher", "market_feed", "bus")
-ACCOUNTS = ("main", "alt")
+ACCOUNTS = ("main", "alt", "demo")
 PATIENCE_S = 60.0
 
 
@@ -268,6 +268,8 @@ def _compare(
     held: dict[tuple[str, str], float],
     report: Report,
 ) -> None:
+    if not path.exists():
+        return
     paper = sqlite3.connect(path)
     paper.row_factory = sqlite3.Row
     trades = [dict(row) for row in paper.execute("SELECT * FROM trades")]
