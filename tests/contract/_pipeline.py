@@ -16,6 +16,7 @@ from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.contracts.streams import (
     EXECUTOR,
     EXIT_SCANNER,
+    HEARTBEAT,
     LEDGER,
     LEDGER_SNAPSHOT,
     LEDGER_TRADE,
@@ -100,6 +101,11 @@ class Pipeline:
                 feed="hand", run="r1",
             ),
         )  # fmt: skip
+
+    async def priced(self) -> bool:
+        """Whether the executor has told that it knows a price."""
+        beats = [beat for beat in await self.bus.of(HEARTBEAT) if beat.service == EXECUTOR]
+        return bool(beats) and beats[-1].details.get("prices") not in {None, "0"}
 
     async def intent(self, **document: Any) -> None:
         await self.bus.add(ORDER_INTENT, **document)

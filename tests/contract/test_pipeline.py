@@ -36,7 +36,7 @@ async def test_a_hand_typed_intent_becomes_a_trade(bus, tmp_path):
     """The body of the README, typed with redis-cli, and no other word from a person."""
     async with Pipeline(bus, tmp_path) as pipeline:
         await pipeline.tick("100")
-        await wait_until(lambda: _priced(bus), "the executor to have a price")
+        await wait_until(pipeline.priced, "the executor to have a price")
         await bus.add_raw(ORDER_INTENT, body=f'{{"symbol":"{NAMED}","side":"buy","quantity":"0.01"}}')
         await wait_until(pipeline.orders, "the order")
         await pipeline.tick("100")
@@ -67,15 +67,10 @@ def _written(directory) -> int:
     return json.loads(file.read_text())["seq"] if file.exists() else -1
 
 
-async def _priced(bus) -> bool:
-    beats = [beat for beat in await bus.of(HEARTBEAT) if beat.service == EXECUTOR]
-    return bool(beats) and beats[-1].details.get("prices") == "1"
-
-
 async def _opened(pipeline: Pipeline, intent_id: str, **more) -> None:
     """A position of 1, entered at 100."""
     await pipeline.tick("100")
-    await wait_until(lambda: _priced(pipeline.bus), "the executor to have a price")
+    await wait_until(pipeline.priced, "the executor to have a price")
     await pipeline.intent(id=intent_id, symbol=NAMED, side="buy", quantity="1", **more)
     await wait_until(pipeline.orders, "the order")
     await pipeline.tick("100")
@@ -135,7 +130,7 @@ async def test_services_killed_between_the_steps_lose_nothing(bus, tmp_path):
     """Each is killed while the next step needs it, and started again; one position, one trade, one fill each way."""
     async with Pipeline(bus, tmp_path, LEDGER, EXECUTOR, EXIT_SCANNER) as pipeline:
         await pipeline.tick("100")
-        await wait_until(lambda: _priced(bus), "the executor to have a price")
+        await wait_until(pipeline.priced, "the executor to have a price")
         await pipeline.kill(LEDGER)
         await pipeline.intent(id="one", symbol=NAMED, side="buy", quantity="1")
         pipeline.start(LEDGER)
