@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -74,6 +74,8 @@ PROMISES = {
     "totals",
 }
 """Of `ledger verify`; "reasons" and "intents" are about a scanner and an executor, which are not here."""
+QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Shrinking a failure takes minutes: add Phase.shrink when one is to be understood."""
 
 
 @cache
@@ -418,6 +420,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=QUICK,
 )
 TestLedgerMachine = LedgerMachine.TestCase

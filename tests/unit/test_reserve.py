@@ -524,3 +524,18 @@ def test_a_replaced_executor_still_hears_the_answer_to_what_it_asked_before():
     m.do(entry("b", epoch=5))
 
     assert m.do(entry("a", epoch=4)).beside[0].message.status == "accepted"
+
+
+def test_what_is_exposed_does_not_depend_on_the_order_in_which_it_is_counted():
+    """A restart counts a book's entries in another order than they came in."""
+    sums = set()
+    for names in ("abc", "cba", "bca"):
+        m = Mem()
+        for name in names:
+            quantity = {"a": "999999999999999999999999", "b": "0.7", "c": "3"}[name]
+            m.do(entry(name, quantity=quantity, reference_price="0.3"))
+        for name in names:
+            m.do(fill(name, f"o-{name}", quantity="0.1", price="0.3"))
+        sums.add(m.state.exposure.total_notional)
+
+    assert len(sums) == 1

@@ -259,10 +259,10 @@ class LedgerState:
         if book is None:
             return
         position, live = self.position(book_id), self.live_orders(book_id)
-        notional = sum(
-            (order.notional * order.remaining / order.quantity for order in live if order.role is Role.ENTRY),
-            ZERO,
-        )
+        notional = ZERO
+        for order in live:
+            if order.role is Role.ENTRY:
+                notional = add(notional, _waiting(order))
         if position is not None:
             notional = add(notional, value_of(position))
         notional = counted(notional)
@@ -270,6 +270,13 @@ class LedgerState:
             order.role is Role.ENTRY or order.state is OrderState.UNKNOWN for order in live
         )
         self.exposure.set_book(book_id, book.account, notional, busy)
+
+
+def _waiting(order: OrderRow) -> Decimal:
+    """The part of the order's notional that has not filled. Rounded alone, so that a sum does not depend on its order."""
+    if not order.filled:
+        return order.notional
+    return divide(mul(order.notional, order.remaining), order.quantity)
 
 
 def counted(notional: Decimal) -> Decimal:
