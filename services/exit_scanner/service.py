@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from holdfast.contracts.codes import ExitReason, Role
+from holdfast.contracts.codes import Code, ExitReason, Role
 from holdfast.contracts.messages import LedgerUpdated, Tick
 from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.streams import ORDER_INTENT_EXIT
@@ -175,10 +175,21 @@ class ExitScanner:
                 log.warning(
                     "exit of %s was not executed: %s %s %s", position_id, row.status, row.code, row.reason
                 )
+                if row.code is Code.POSITION_GONE and self._has_another_version(position_id, pursuit):
+                    self._forget(position_id)  # its level may have moved: what fired counts no more
             touched[position_id] = None
         for order in update.orders:
             if order.position_id in self.pursuits:
                 touched[order.position_id] = None
+
+    def _has_another_version(self, position_id: str, pursuit: Pursuit) -> bool:
+        """Whether the position has changed since the pursuit's last intent was made for it."""
+        position = self._view.positions.get(position_id)
+        return (
+            position is not None
+            and pursuit.intent is not None
+            and pursuit.intent.position_version != position.version
+        )
 
     def _changed(self, position_id: str, out: list[Outgoing]) -> None:
         """Bring triggers and pursuit in line with the position as it now is."""

@@ -347,11 +347,12 @@ def main() -> int:
         world.stop()
     log = (directory.parent / f"{directory.name}.log").read_text(errors="replace")
     judge(directory, world.report, log)
-    world.report.document() | {
+    document = world.report.document() | {
         "seed": given.seed,
         "feed": digest(given.feed)[:8],
         "directory": directory.name,
     }
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")
     return 1 if world.report.violations else 0
 
 

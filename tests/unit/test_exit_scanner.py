@@ -240,6 +240,25 @@ async def test_a_refused_exit_is_asked_for_again_after_five_seconds_though_the_p
     assert (second.attempt, second.reason, second.trigger_price) == (1, ExitReason.STOP_LOSS, D(90))
 
 
+async def test_an_exit_whose_level_has_moved_is_judged_again_from_the_start() -> None:
+    """An add moved the take-profit while the exit was on its way: the ledger refuses it, and only the new level fires."""
+    held = position()
+    desk = Desk(held)
+    await desk.load()
+    (first,) = await desk.ticks(tick(120))
+    assert first.reason is ExitReason.TAKE_PROFIT
+    moved = held.evolve(take_profit=D(130), version=2)
+    refused = answer(first, BLOCKED, code=Code.POSITION_GONE)
+    assert await desk.update(moved, answers=(refused,), kind=UpdateKind.BLOCKED) == []
+    assert await desk.after(20) == []
+    (second,) = await desk.ticks(tick(130, at=T0 + 90_000))
+    assert (second.reason, second.trigger_price, second.position_version) == (
+        ExitReason.TAKE_PROFIT,
+        D(130),
+        2,
+    )
+
+
 async def test_an_attempt_that_ended_unfilled_is_followed_by_the_next() -> None:
     """attempt = 1 + the exit orders that the ledger has recorded."""
     desk = Desk(position())

@@ -34,6 +34,9 @@ from holdfast.runtime.faults import Terminal
 vars(stream_subscriber)["CONSUME_ERROR_BACKOFF_SECONDS"] = 0.2  # 5 s there: too long for a stop to wait
 
 log = logging.getLogger("holdfast.bus")
+logging.getLogger("holdfast.faststream").setLevel(
+    logging.CRITICAL
+)  # a lost bus: one line of ours, not pages of its
 T = TypeVar("T")
 
 Handler = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]

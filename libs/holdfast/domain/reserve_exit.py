@@ -55,7 +55,7 @@ def _objection(position: PositionRow | None, order: OrderRequest) -> Refused | N
         )
     if _has_moved(position, order):
         return Refused(
-            Code.POSITION_GONE, "the level that fired has moved since: the position has another version"
+            Code.POSITION_GONE, "the level that fired has moved since, and the price has not reached it"
         )
     if order.side not in {None, exit_side(position.side)}:
         return Refused(
@@ -102,8 +102,8 @@ def _record(
 
 
 def _has_moved(position: PositionRow, order: OrderRequest) -> bool:
-    """Whether a price trigger was for another version of the position, whose level the price has *not* reached."""
-    if order.position_version in {None, position.version} or order.trigger_price is None:
+    """Whether the price that fired has *not* reached the level as it now is: an add has moved it since."""
+    if order.trigger_price is None:
         return False
     level = {ExitReason.STOP_LOSS: position.stop_loss, ExitReason.TAKE_PROFIT: position.take_profit}.get(
         order.reason or ExitReason.CLOSE
