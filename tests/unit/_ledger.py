@@ -172,6 +172,11 @@ def rows_of(holder: Any) -> dict[str, dict[Any, Any]]:
     }
 
 
+def books_of(state: LedgerState) -> tuple[Decimal, dict[str, Any]]:
+    """What limits count, in total and by book."""
+    return state.exposure.total_notional, dict(state.exposure._books)
+
+
 def check_state(state: LedgerState) -> None:
     """The invariants of every book, and that the indexes say what the rows say."""
     for key, book in state.books.items():
@@ -383,7 +388,7 @@ class Desk:
         fresh.executors.update(self.store.executors())
         assert rows_of(fresh) == mine
         assert self.store.last() == (self.ledger.seq, self.ledger.hash)
-        assert fresh.exposure.total_notional == self.ledger.state.exposure.total_notional
+        assert books_of(fresh) == books_of(self.ledger.state)
         assert fresh.exposure.busy_books == self.ledger.state.exposure.busy_books
 
     @property

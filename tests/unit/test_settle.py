@@ -268,6 +268,17 @@ def test_what_the_venue_does_by_itself_needs_no_order(kind, quantity):
     assert m.state.totals["main", "paper", BTC].fills == 2
 
 
+def test_a_fill_that_names_an_order_of_another_book_settles_both():
+    m = Mem()
+    m.do(entry("e"))
+
+    m.do(fill("odd", "o-e", symbol=ETH))
+
+    assert (m.position(), m.position(ETH).quantity) == (None, 1)
+    assert (m.order("e").state, m.book.side) == (OrderState.FILLED, None)
+    assert m.state.exposure.total_notional == 100
+
+
 def test_funding_that_names_an_order_does_not_fill_it():
     m = Mem()
     m.do(entry("e"))

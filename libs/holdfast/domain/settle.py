@@ -68,6 +68,8 @@ def settle_fill(state: LedgerState, fill: Fill, known: Known, rules: Rules, now_
         _count(state, order, fill, known, change)  # first: INV-5 is about what of it may *still* fill
     _fold(state, book, order, fill, change, rules, now_ms)
     state.settle_book(book.book_id, change)
+    if order is not None and order.book_id != book.book_id:
+        state.settle_book(order.book_id, change)
     return change
 
 
