@@ -209,8 +209,8 @@ def _drive(ledger: Ledger, name: str, count: int, batch: int = 200) -> float:
         numbers = range(first, first + batch)
         ledger._apply(
             [_entry(streams.ORDER_RESERVE, _reserve(f"{name}-{number}", number, now)) for number in numbers]
-        )  # noqa: SLF001 - the transaction itself is measured
-        ledger._apply([_entry(streams.FILL, _fill(f"{name}-{number}", number, now)) for number in numbers])  # noqa: SLF001
+        )
+        ledger._apply([_entry(streams.FILL, _fill(f"{name}-{number}", number, now)) for number in numbers])
     return 2 * count / (time.perf_counter() - started)
 
 
@@ -262,7 +262,7 @@ def _fill(name: str, number: int, now: int) -> Fill:
 
 def _multiply(store: object, fills: int) -> None:
     """Copy the seed's rows under other keys until the tables hold *fills* fills; the journal grows with them."""
-    connection = store._driver._connection  # type: ignore[attr-defined]  # noqa: SLF001 - a bench may reach in
+    connection = store._driver._connection  # type: ignore[attr-defined] - a bench may reach in
     seq, _ = store.last()  # type: ignore[attr-defined]
     have = connection.execute("SELECT count(*) FROM fills").fetchone()[0]
     copies = max(0, fills // have - 1)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from decimal import Decimal as D
+from decimal import Decimal as D  # noqa: N817
 from pathlib import Path
 
 from holdfast.contracts.codes import FillKind, Side
