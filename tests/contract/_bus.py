@@ -135,6 +135,10 @@ class Server:
     def url(self) -> str:
         return self._bus.url
 
+    @property
+    def port(self) -> int:
+        return self._bus.port
+
     def start(self) -> None:
         with (self.directory / "bus.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -148,6 +152,15 @@ class Server:
         os.kill(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def pause(self) -> None:
+        """It stands still: what is sent to it waits in its socket."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
