@@ -252,8 +252,8 @@ def test_an_accepted_entry_stays_within_every_limit(
         limits(max_positions=3, max_total_notional=Decimal(10**25), max_symbol_notional=Decimal(10**24)),
     )
     for book, account, notional, busy in before:
-        exposure.set_book(book, account, notional, busy)
-    book, account, notional, _ = entry
+        exposure.set_book(f"{account}/{book}", account, notional, busy)
+    book, account, notional = f"{entry[1]}/{entry[0]}", entry[1], entry[2]
     answer = check_entry(
         exposure, book_id=book, account=account, notional=notional, now_ms=NOW, limits=bounds
     )

@@ -304,6 +304,48 @@ def test_an_exit_of_another_position_than_the_open_one_has_come_to_its_end():
     assert m.book.exiting is None
 
 
+@pytest.mark.parametrize(
+    ("side", "reason", "price", "told"),
+    [
+        ("buy", "stop_loss", "90", "accepted"),
+        ("buy", "stop_loss", "90.01", "blocked"),
+        ("buy", "take_profit", "120", "accepted"),
+        ("buy", "take_profit", "119.99", "blocked"),
+        ("sell", "stop_loss", "110", "accepted"),
+        ("sell", "stop_loss", "109.99", "blocked"),
+        ("sell", "take_profit", "80", "accepted"),
+        ("sell", "take_profit", "80.01", "blocked"),
+        ("buy", "ttl", "100", "accepted"),
+        ("buy", "close", "100", "accepted"),
+    ],
+)
+def test_what_fired_for_a_level_that_has_moved_since_is_judged_again(side, reason, price, told):
+    m = Mem()
+    p = m.open(side)
+
+    answer = m.answer(
+        leave("x", reason=reason, position_id=p.position_id, position_version=99, trigger_price=price)
+    )
+
+    assert answer == (told, Code.POSITION_GONE if told == "blocked" else None)
+
+
+def test_what_fills_while_its_book_is_being_closed_is_closed_at_any_price():
+    """Its reason is the stop of the position before it; its own stop is far away."""
+    m = Mem()
+    p = m.open()
+    m.do(entry("more"))
+    m.do(leave("x", reason="stop_loss", position_id=p.position_id, trigger_price="89"))
+    m.do(fill("x", "o-x", "sell", price="89"))
+    m.do(fill("late", "o-more", price="100"))
+    late = m.position()
+    assert (late.closing, late.stop_loss) == ("stop_loss", 90)
+
+    answer = m.answer(leave("y", reason="stop_loss", position_id=late.position_id, trigger_price="101"))
+
+    assert answer == ("accepted", None)
+
+
 def test_a_reduce_only_order_that_would_enlarge():
     m = Mem()
     m.open("sell")

@@ -87,7 +87,7 @@ def test_a_trade_tells_which_exit_ended_it():
             "x",
             reason="stop_loss",
             position_id=p.position_id,
-            trigger_price="91",
+            trigger_price="89",
             trigger_at=NOW + 5,
             attempt=1,
         )
@@ -98,7 +98,7 @@ def test_a_trade_tells_which_exit_ended_it():
     (trade,) = change.trades
     assert (trade.exit_reason, trade.trigger_price, trade.trigger_at, trade.exit_attempts) == (
         "stop_loss",
-        D(91),
+        D(89),
         NOW + 5,
         1,
     )

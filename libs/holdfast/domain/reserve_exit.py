@@ -102,8 +102,11 @@ def _record(
 
 
 def _has_moved(position: PositionRow, order: OrderRequest) -> bool:
-    """Whether the price that fired has *not* reached the level as it now is: an add has moved it since."""
-    if order.trigger_price is None:
+    """Whether the price that fired has *not* reached the level as it now is: an add has moved it since.
+
+    A position that is being closed is closed at any price: its reason is another position's.
+    """
+    if order.trigger_price is None or position.closing is not None:
         return False
     level = {ExitReason.STOP_LOSS: position.stop_loss, ExitReason.TAKE_PROFIT: position.take_profit}.get(
         order.reason or ExitReason.CLOSE
