@@ -381,7 +381,7 @@ def row_json(row: Frozen) -> bytes:
 
 
 _HEAD = ("id", "cause_id", "correlation_id", "at", "seq", "store_id", "epoch", "kind", "why")
-ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav")
+ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav")  # fmt: skip
 
 
 class LedgerSnapshot(Message):

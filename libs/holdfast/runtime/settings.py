@@ -23,47 +23,99 @@ Percent = Annotated[Positive, Field(le=1000)]
 
 
 class BusSettings(Section):
-    url: str = Field("", description="Redis or Valkey (>= 7.0) to use. Empty: `holdfast up` starts one of its own under --dir.")
+    url: str = Field(
+        "",
+        description="Redis or Valkey (>= 7.0) to use. Empty: `holdfast up` starts one of its own under --dir.",
+    )
     prefix: str = Field("", pattern=r"^[A-Za-z0-9{}:_.-]*$", description="Put before every stream name.")
-    port: int = Field(0, ge=0, le=65535, description="Loopback TCP port of the bus that `holdfast up` starts; 0 picks a free one.")
+    port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Loopback TCP port of the bus that `holdfast up` starts; 0 picks a free one.",
+    )
     batch: int = Field(500, ge=1, le=5000, description="Most entries read at once from a work stream.")
     block_ms: int = Field(1000, ge=10, le=4000, description="How long one read waits for an entry, in ms.")
-    claim_idle_ms: int = Field(30_000, ge=1000, description="Entries that another consumer left pending for this long are claimed, in ms.")
-    max_deliveries: int = Field(5, ge=1, le=100, description="An entry that failed alone this often goes to dead.letter.")
-    store_patience_s: float = Field(60.0, ge=1, description="How long a full or busy store or bus is waited for before the service stops, in s.")
+    claim_idle_ms: int = Field(
+        30_000,
+        ge=1000,
+        description="Entries that another consumer left pending for this long are claimed, in ms.",
+    )
+    max_deliveries: int = Field(
+        5, ge=1, le=100, description="An entry that failed alone this often goes to dead.letter."
+    )
+    store_patience_s: float = Field(
+        60.0,
+        ge=1,
+        description="How long a full or busy store or bus is waited for before the service stops, in s.",
+    )
     maxmemory_mb: int = Field(512, ge=32, description="Memory of the bus that `holdfast up` starts, in MB.")
-    full_pct: int = Field(70, ge=10, le=100, description="Share of the bus's memory from which entries are refused, in percent; exits pass.")
+    full_pct: int = Field(
+        70,
+        ge=10,
+        le=100,
+        description="Share of the bus's memory from which entries are refused, in percent; exits pass.",
+    )
 
 
 class LedgerSettings(Section):
     url: str = Field("", description="Store: empty for SQLite under --dir, or a postgresql:// address.")
-    snapshot_every_s: float = Field(30.0, ge=0.1, description="Longest time between snapshots while the ledger changes, in s.")
+    snapshot_every_s: float = Field(
+        30.0, ge=0.1, description="Longest time between snapshots while the ledger changes, in s."
+    )
     snapshot_every_updates: int = Field(20_000, ge=10, description="Most updates between snapshots.")
     batch: int = Field(400, ge=1, le=5000, description="Most messages in one commit.")
-    capital: Positive = Field(Decimal(100_000), description="Starting money of each account, in base_currency, for NAV.")
+    capital: Positive = Field(
+        Decimal(100_000), description="Starting money of each account, in base_currency, for NAV."
+    )
     base_currency: str = Field("USDT", description="Currency NAV is counted in.")
-    verify_on_start: bool = Field(True, description="Check the store's integrity and the end of its chain at start.")
+    verify_on_start: bool = Field(
+        True, description="Check the store's integrity and the end of its chain at start."
+    )
 
 
 class LimitSettings(Section):
-    max_positions: int = Field(1000, ge=1, description="Books that hold a position, a live entry or an UNKNOWN order, over all accounts.")
-    max_symbol_notional: Positive = Field(Decimal(10_000_000), description="Per book: position + live entries, in quote currency.")
-    max_account_notional: Positive = Field(Decimal(100_000_000), description="Per account, in quote currency.")
-    max_total_notional: Positive = Field(Decimal(1_000_000_000), description="Over all accounts, in quote currency.")
-    max_orders_per_minute: int = Field(1_000_000, ge=1, description="Entry orders reserved per account and wall minute.")
+    max_positions: int = Field(
+        1000,
+        ge=1,
+        description="Books that hold a position, a live entry or an UNKNOWN order, over all accounts.",
+    )
+    max_symbol_notional: Positive = Field(
+        Decimal(10_000_000), description="Per book: position + live entries, in quote currency."
+    )
+    max_account_notional: Positive = Field(
+        Decimal(100_000_000), description="Per account, in quote currency."
+    )
+    max_total_notional: Positive = Field(
+        Decimal(1_000_000_000), description="Over all accounts, in quote currency."
+    )
+    max_orders_per_minute: int = Field(
+        1_000_000, ge=1, description="Entry orders reserved per account and wall minute."
+    )
 
 
 class ExitSettings(Section):
     """Seeds for positions whose intent names no exits. In percent of the price move."""
 
-    stop_loss_pct: Percent = Field(Decimal(10), description="Stop-loss distance from the average entry price, in percent. Cannot be off.")
-    take_profit_pct: Percent = Field(Decimal(20), description="Take-profit distance from the average entry price, in percent.")
-    max_hold_s: Positive | Literal["off"] = Field("off", description="Longest time a position is held, in market seconds, or off.")
+    stop_loss_pct: Percent = Field(
+        Decimal(10), description="Stop-loss distance from the average entry price, in percent. Cannot be off."
+    )
+    take_profit_pct: Percent = Field(
+        Decimal(20), description="Take-profit distance from the average entry price, in percent."
+    )
+    max_hold_s: Positive | Literal["off"] = Field(
+        "off", description="Longest time a position is held, in market seconds, or off."
+    )
 
 
 class HedgingSettings(Section):
-    allow: bool = Field(False, description="Long and short of one symbol at once, each in its own book. QT_ALLOW_HEDGING sets it too.")
-    symbols: list[str] = Field(default_factory=list, description="Symbols for which hedging is allowed even where `allow` is false.")
+    allow: bool = Field(
+        False,
+        description="Long and short of one symbol at once, each in its own book. QT_ALLOW_HEDGING sets it too.",
+    )
+    symbols: list[str] = Field(
+        default_factory=list, description="Symbols for which hedging is allowed even where `allow` is false."
+    )
 
 
 class InstrumentSettings(Section):
@@ -78,69 +130,143 @@ class InstrumentSettings(Section):
 
 
 class PaperSettings(Section):
-    market: Literal["auto", "spot", "linear", "inverse"] = Field("auto", description="Kind of every instrument; auto: BTC/USDT is spot, BTC/USDT:USDT linear, BTC/USD:BTC inverse.")
-    spot_short: bool = Field(False, description="Whether a spot sell without a position opens a short on paper.")
-    fee_pct: NotNegative = Field(Decimal("0.05"), description="Taker fee, in percent of the value, in the settlement currency.")
+    market: Literal["auto", "spot", "linear", "inverse"] = Field(
+        "auto",
+        description="Kind of every instrument; auto: BTC/USDT is spot, BTC/USDT:USDT linear, BTC/USD:BTC inverse.",
+    )
+    spot_short: bool = Field(
+        False, description="Whether a spot sell without a position opens a short on paper."
+    )
+    fee_pct: NotNegative = Field(
+        Decimal("0.05"), description="Taker fee, in percent of the value, in the settlement currency."
+    )
     maker_fee_pct: Amount = Field(Decimal("0.02"), description="Maker fee, in percent; negative is a rebate.")
-    slippage_pct: NotNegative = Field(Decimal("0.01"), description="Market orders fill this much worse than bid or ask, in percent.")
-    capital: Positive = Field(Decimal(100_000), description="Money the account starts with, in each quote currency.")
-    leverage: Positive = Field(Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all.")
-    partial_fill_pct: NotNegative = Field(Decimal(0), le=100, description="Chance that a fill is split in two, in percent, seeded.")
-    reject_pct: NotNegative = Field(Decimal(0), le=100, description="Chance that an order is rejected, in percent, seeded.")
+    slippage_pct: NotNegative = Field(
+        Decimal("0.01"), description="Market orders fill this much worse than bid or ask, in percent."
+    )
+    capital: Positive = Field(
+        Decimal(100_000), description="Money the account starts with, in each quote currency."
+    )
+    leverage: Positive = Field(
+        Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all."
+    )
+    partial_fill_pct: NotNegative = Field(
+        Decimal(0), le=100, description="Chance that a fill is split in two, in percent, seeded."
+    )
+    reject_pct: NotNegative = Field(
+        Decimal(0), le=100, description="Chance that an order is rejected, in percent, seeded."
+    )
     seed: int = Field(1, description="Seed of the above chances.")
 
 
 class ExecutorSettings(Section):
-    send_within_ms: int = Field(2000, ge=50, le=60_000, description="A reservation is not sent later than this after it was asked for, in ms.")
-    entry_batch: int = Field(100, ge=1, le=1000, description="Most entries in one round; at most two rounds are outstanding, so a burst never stands before a stop.")
-    resend_after_ms: int = Field(2000, ge=100, description="Fills, statuses and reservations that the ledger has not shown are published again after this, in ms.")
-    reconcile_every_s: float = Field(60.0, ge=1, description="How often the venue's trades, orders and positions are read and compared, in s.")
-    max_tick_age_s: float = Field(60.0, gt=0, description="An entry needs a price younger than this, in wall seconds.")
+    send_within_ms: int = Field(
+        2000,
+        ge=50,
+        le=60_000,
+        description="A reservation is not sent later than this after it was asked for, in ms.",
+    )
+    entry_batch: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="Most entries in one round; at most two rounds are outstanding, so a burst never stands before a stop.",
+    )
+    resend_after_ms: int = Field(
+        2000,
+        ge=100,
+        description="Fills, statuses and reservations that the ledger has not shown are published again after this, in ms.",
+    )
+    reconcile_every_s: float = Field(
+        60.0,
+        ge=1,
+        description="How often the venue's trades, orders and positions are read and compared, in s.",
+    )
+    max_tick_age_s: float = Field(
+        60.0, gt=0, description="An entry needs a price younger than this, in wall seconds."
+    )
 
 
 class ScannerSettings(Section):
-    retry_after_s: float = Field(5.0, gt=0, description="An exit without an end is sent again after this, in wall seconds.")
+    retry_after_s: float = Field(
+        5.0, gt=0, description="An exit without an end is sent again after this, in wall seconds."
+    )
     market_after_s: float = Field(15.0, gt=0, description="... and as a market order after this.")
     alarm_after_s: float = Field(60.0, gt=0, description="... and the light turns red after this.")
-    bad_print_pct: Percent = Field(Decimal(20), description="A jump beyond this in one tick fires nothing until a second tick confirms it.")
-    max_tick_age_s: float = Field(30.0, gt=0, description="Prices older than this, in wall seconds, turn the light yellow.")
-    log_every_s: float = Field(5.0, gt=0, description='How often "exit evaluation: N positions, M armed" is logged, in s.')
+    bad_print_pct: Percent = Field(
+        Decimal(20),
+        description="A jump beyond this in one tick fires nothing until a second tick confirms it.",
+    )
+    max_tick_age_s: float = Field(
+        30.0, gt=0, description="Prices older than this, in wall seconds, turn the light yellow."
+    )
+    log_every_s: float = Field(
+        5.0, gt=0, description='How often "exit evaluation: N positions, M armed" is logged, in s.'
+    )
 
 
 class FeedSettings(Section):
-    spec: str = Field("synthetic", description="replay:FILE[?speed=..&symbol=..][,FILE...], synthetic[?seed=..&symbols=..], or ccxt:EXCHANGE[?symbols=..].")
+    spec: str = Field(
+        "synthetic",
+        description="replay:FILE[?speed=..&symbol=..][,FILE...], synthetic[?seed=..&symbols=..], or ccxt:EXCHANGE[?symbols=..].",
+    )
 
 
 class DemoSettings(Section):
-    account: str = Field("demo", description="The paper account it trades on, apart from yours; `holdfast up --demo` adds it to the accounts.")
+    account: str = Field(
+        "demo",
+        description="The paper account it trades on, apart from yours; `holdfast up --demo` adds it to the accounts.",
+    )
     symbol: str = Field("BTC/USDT:USDT", description="What the demonstration trades.")
     quantity: Positive = Field(Decimal("0.01"), description="Size of each demonstration entry.")
     fast: int = Field(5, ge=1, description="Samples of the fast average.")
     slow: int = Field(20, ge=2, description="Samples of the slow average; more than fast.")
-    sample_s: NotNegative = Field(Decimal(0), description="Between two samples, in market seconds; 0: every tick of a live feed, 180 s of a replay.")
+    sample_s: NotNegative = Field(
+        Decimal(0),
+        description="Between two samples, in market seconds; 0: every tick of a live feed, 180 s of a replay.",
+    )
     take_profit: ExitLevel = Field("0.5%", description="Take-profit of demonstration entries.")
     stop_loss: ExitLevel = Field("0.5%", description="Stop-loss of demonstration entries.")
-    ttl_s: NotNegative = Field(Decimal(14_400), description="Longest hold of demonstration positions, in market seconds.")
+    ttl_s: NotNegative = Field(
+        Decimal(14_400), description="Longest hold of demonstration positions, in market seconds."
+    )
 
 
 class StateSettings(Section):
-    directory: str = Field("", description="Where the state files go; empty: --dir/state under `holdfast up`, logs/state otherwise. HOLDFAST_STATE_DIR sets it too.")
+    directory: str = Field(
+        "",
+        description="Where the state files go; empty: --dir/state under `holdfast up`, logs/state otherwise. HOLDFAST_STATE_DIR sets it too.",
+    )
     every_s: float = Field(1.0, gt=0, le=60, description="Files are written at least this often, in s.")
-    max_tick_age_s: float = Field(60.0, gt=0, description="Prices older than this, in wall seconds, are late: the light is yellow.")
-    max_heartbeat_age_s: float = Field(5.0, gt=0, description="A service silent for longer counts as down, in s.")
+    max_tick_age_s: float = Field(
+        60.0, gt=0, description="Prices older than this, in wall seconds, are late: the light is yellow."
+    )
+    max_heartbeat_age_s: float = Field(
+        5.0, gt=0, description="A service silent for longer counts as down, in s."
+    )
 
 
 class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line that is logged.")
-    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, JSON elsewhere.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line that is logged."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, JSON elsewhere."
+    )
 
 
 class Settings(Section):
     """The whole configuration, validated."""
 
-    dir: Path = Field(Path("var"), description="All data of this installation. HOLDFAST_DIR; --dir on the command line.")
+    dir: Path = Field(
+        Path("var"), description="All data of this installation. HOLDFAST_DIR; --dir on the command line."
+    )
     dry_run: bool = Field(True, description="Forces paper whatever else is set. DRY_RUN sets it too.")
-    accounts: list[str] = Field(default_factory=lambda: ["main"], min_length=1, description="Paper accounts, one executor serves them all.")
+    accounts: list[str] = Field(
+        default_factory=lambda: ["main"],
+        min_length=1,
+        description="Paper accounts, one executor serves them all.",
+    )
     bus: BusSettings = Field(default_factory=BusSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -62,7 +62,9 @@ class Batch:
     quarantine: dict[str, Row] = field(default_factory=dict)
     executors: dict[str, Row] = field(default_factory=dict)
 
-    def take(self, update: LedgerUpdated, journaled: Journaled, rows: Encoded, fill_digests: dict[str, str]) -> None:
+    def take(
+        self, update: LedgerUpdated, journaled: Journaled, rows: Encoded, fill_digests: dict[str, str]
+    ) -> None:
         """Add everything that *update* changed; *rows* are its rows as JSON."""
         self.updates.append(journaled)
         for position, body in zip(update.positions, rows["positions"], strict=True):
@@ -75,11 +77,34 @@ class Batch:
         for order, body in zip(update.orders, rows["orders"], strict=True):
             self.orders[order.order_id] = _order(order, body.decode())
         for intent, body in zip(update.intents, rows["intents"], strict=True):
-            self.intents[intent.intent_id] = (intent.intent_id, intent.digest, str(intent.status), body.decode())
+            self.intents[intent.intent_id] = (
+                intent.intent_id,
+                intent.digest,
+                str(intent.status),
+                body.decode(),
+            )
         for book, body in zip(update.books, rows["books"], strict=True):
-            self.books[book.book_id] = (book.book_id, book.account, book.exchange, book.symbol, book.leg, book.side, body.decode())
+            self.books[book.book_id] = (
+                book.book_id,
+                book.account,
+                book.exchange,
+                book.symbol,
+                book.leg,
+                book.side,
+                body.decode(),
+            )
         for fill in update.fills:
-            self.fills.append((fill.trade_id, fill.order_id, fill.account, fill.exchange, fill.symbol, fill_digests[fill.key], update.seq))
+            self.fills.append(
+                (
+                    fill.trade_id,
+                    fill.order_id,
+                    fill.account,
+                    fill.exchange,
+                    fill.symbol,
+                    fill_digests[fill.key],
+                    update.seq,
+                )
+            )
         for total, body in zip(update.totals, rows["totals"], strict=True):
             self.totals[total.key] = (*total.key, body.decode())
         for nav, body in zip(update.nav, rows["nav"], strict=True):
