@@ -36,9 +36,7 @@ def build_snapshot(
         "executors": {},
     }
     parts = [
-        LedgerSnapshot.trusted(
-            **(empty | common | {"id": f"{snapshot_id}:{part}", "part": part} | rows)
-        )
+        LedgerSnapshot.trusted(**(empty | common | {"id": f"{snapshot_id}:{part}", "part": part} | rows))
         for part, rows in enumerate(groups, 1)
     ]
     parts[0] = parts[0].evolve(executors=dict(state.executors))

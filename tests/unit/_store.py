@@ -10,7 +10,7 @@ from holdfast.contracts.streams import FILL
 from holdfast.contracts.wire import Entry, digest
 from holdfast.domain.limits import Limits
 from holdfast.domain.policy import ExitPolicy
-from holdfast.domain.reserve import Rules
+from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds
 from holdfast.runtime.settings import LimitSettings

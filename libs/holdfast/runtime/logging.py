@@ -56,7 +56,9 @@ def configure(service: str, settings: LogSettings) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     handler.addFilter(_is_news)
-    for name in list(root.manager.loggerDict):  # libraries bring handlers of their own; there is one pipe here
+    for name in list(
+        root.manager.loggerDict
+    ):  # libraries bring handlers of their own; there is one pipe here
         library = logging.getLogger(name)
         library.handlers[:] = []
         library.propagate = True
