@@ -35,6 +35,7 @@ def place(tmp_path) -> Path:
         folder = tmp_path / "services" / name
         folder.mkdir(parents=True)
         (folder / "__main__.py").write_text(SERVICE)
+    (tmp_path / "services" / "__init__.py").touch()  # else the installed package would come first
     return tmp_path
 
 
