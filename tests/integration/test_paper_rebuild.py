@@ -7,6 +7,8 @@ from pathlib import Path
 
 from holdfast.contracts.codes import FillKind, Side
 from holdfast.contracts.messages import Fill
+from holdfast.contracts.streams import FILL
+from holdfast.contracts.wire import Entry
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds
 from holdfast.runtime.settings import Settings
@@ -37,7 +39,7 @@ def ledger_with_a_position(place: Path) -> str:
         price=D(40_000),
         executed_at=1,
     )
-    ledger._apply([fill])
+    ledger._apply([Entry(FILL, "1-0", fill.body(), fill)])
     ledger.close()
     return store.store_id
 
