@@ -37,7 +37,7 @@ fmt: .venv/.dev ## format, and repair what can be repaired
 	$(BIN)/ruff format .
 
 bench: .venv/.dev ## the speed table, as ratios to the bare path in the same run
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --out docs/benchmarks
 
 docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
