@@ -1,7 +1,10 @@
 """The whole path on one bus: a hand-typed intent becomes an order, a fill, a position with exits, an exit, a trade."""
 
 import json
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 
 from holdfast.contracts.streams import (
     EXECUTOR,
@@ -134,7 +137,7 @@ async def test_services_killed_between_the_steps_lose_nothing(bus, tmp_path):
         await pipeline.kill(LEDGER)
         await pipeline.intent(id="one", symbol=NAMED, side="buy", quantity="1")
         pipeline.start(LEDGER)
-        await wait_until(pipeline.orders, "the order")
+        await wait_until(lambda: _at_the_venue(tmp_path), "the order to be at the venue")  # else it ends, never sent
         await pipeline.kill(EXECUTOR)
         pipeline.start(EXECUTOR)
         await pipeline.tick("100")
@@ -155,6 +158,13 @@ async def test_services_killed_between_the_steps_lose_nothing(bus, tmp_path):
             {(fill.side, fill.trade_id): None for fill in await bus.of(FILL)}
         )
         assert (await pipeline.view()).positions == {}
+
+
+def _at_the_venue(directory: Path) -> bool:
+    """Whether the paper venue's own record holds an order."""
+    (record,) = directory.rglob("paper/main.db")
+    with closing(sqlite3.connect(record)) as db:
+        return bool(db.execute("SELECT count(*) FROM orders").fetchone()[0])
 
 
 async def test_a_wiped_bus_costs_time_and_no_position(bus, tmp_path):
