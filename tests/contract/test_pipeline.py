@@ -137,7 +137,9 @@ async def test_services_killed_between_the_steps_lose_nothing(bus, tmp_path):
         await pipeline.kill(LEDGER)
         await pipeline.intent(id="one", symbol=NAMED, side="buy", quantity="1")
         pipeline.start(LEDGER)
-        await wait_until(lambda: _at_the_venue(tmp_path), "the order to be at the venue")  # else it ends, never sent
+        await wait_until(
+            lambda: _at_the_venue(tmp_path), "the order to be at the venue"
+        )  # else it ends, never sent
         await pipeline.kill(EXECUTOR)
         pipeline.start(EXECUTOR)
         await pipeline.tick("100")
