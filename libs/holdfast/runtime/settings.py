@@ -167,7 +167,7 @@ class ExecutorSettings(Section):
         description="A reservation is not sent later than this after it was asked for, in ms.",
     )
     entry_batch: int = Field(
-        100,
+        25,
         ge=1,
         le=1000,
         description="Most entries in one round; at most two rounds are outstanding, so a burst never stands before a stop.",
