@@ -182,6 +182,7 @@ def stop_latency_prepare(
     }
     last = newest(client)
     market.tick([symbol])
+    time.sleep(0.1)  # an entry is refused where no price is known yet
     client.xadd(INTENT, {"body": orjson.dumps(body)})
     _await(
         client,
