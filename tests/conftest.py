@@ -1,0 +1,14 @@
+"""How properties are explored: at random on a developer's machine, the same examples every time where `CI` is set.
+
+A gate that fails for a change that did not cause it teaches people to run it again; what a random search finds belongs
+into a regression test, and `HYPOTHESIS_PROFILE=search` looks ten times as long for it.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "random"))
