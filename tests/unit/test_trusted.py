@@ -168,7 +168,9 @@ def test_an_unknown_table_of_a_stranger_is_refused_even_where_tables_are_named()
 @given(document=document_of(LedgerSnapshot))
 def test_a_view_holds_its_tables_and_no_others(document: dict[str, Any]) -> None:
     for number, order in enumerate(document.get("orders", ())):
-        order["order_id"] = f"o-{number}"  # a snapshot holds an order once; which of two a view keeps is no question
+        order["order_id"] = (
+            f"o-{number}"  # a snapshot holds an order once; which of two a view keeps is no question
+        )
     part = LedgerSnapshot.model_validate(document | {"part": 1, "parts": 1})
     part = part.evolve(checksum=snapshot_checksum([part]))
     whole, some = LedgerView(), LedgerView(Tables("positions", orders=is_exit))
