@@ -147,6 +147,11 @@ class ServiceApp:
     def on_stop(self, run: Callable[[], Awaitable[None]]) -> None:
         self._stoppers.append(run)
 
+    @property
+    def ended_because(self) -> str:
+        """Why it stopped; empty when it was asked to, or still runs."""
+        return self._exit[1] if self._exit else ""
+
     def stop(self, code: int = 0, why: str = "") -> None:
         """End the service. The first call decides the exit code."""
         if self._exit is None:
