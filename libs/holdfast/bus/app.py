@@ -201,7 +201,7 @@ class ServiceApp:
     async def _start(self, tasks: list[asyncio.Task[None]]) -> None:
         await patiently(self._reach_bus, self.clock, int(self.settings.bus.store_patience_s * 1000))
         for starter in self._starters:
-            await starter()
+            await patiently(starter, self.clock, int(self.settings.bus.store_patience_s * 1000))
         self._spawn(tasks, self._heartbeats())
         for stream, handler, last, wanted in self._follows:
             self._spawn(tasks, self._follow_view(stream, handler, last, wanted))

@@ -102,6 +102,11 @@ class GroupServer(StreamServer):
                 self.on_ack(name, group, number)
         return done
 
+    def has_pending(self, group: bytes) -> bool:
+        """Whether any stream has entries that this group has been given and has not acknowledged."""
+        groups = (stream.groups.get(group) for stream in self.keys.values())
+        return any(found is not None and found.pending for found in groups)
+
     def pending(self, name: bytes, group: bytes) -> dict[str, Any]:
         """XPENDING, short."""
         _, found = self._group(name, group)

@@ -66,7 +66,8 @@ class Sometimes:
         self.seen: Counter[str] = Counter()
         self._states: dict[str, str] = {}
         self._unknown: set[str] = set()
-        self._told: set[str] = set()
+        self.told: set[tuple[str, str]] = set()
+        """(account, trade id) of every fill that the venue has told by itself."""
         self._last_tick_ms = 0
         self.trades = 0
         self._stops: dict[str, float] = {}
@@ -92,6 +93,8 @@ class Sometimes:
         for fill in update.get("fills", ()):
             if self._states.get(fill["order_id"]) in _ENDED:
                 self.note("fill after its end")
+            if (fill["account"], fill["trade_id"]) not in self.told:
+                self.note("reconciled")
         for order in update.get("orders", ()):
             self._order(order)
         for intent in update.get("intents", ()):
@@ -103,7 +106,7 @@ class Sometimes:
             self._trade(trade)
 
     def _order(self, order: dict[str, Any]) -> None:
-        order_id, state = order["order_id"], order["state"]
+        order_id, state = order["order_id"], order.get("state", "reserved")
         before = self._states.get(order_id)
         self._states[order_id] = state
         if state == before:

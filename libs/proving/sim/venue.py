@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.rows import OrderRow
@@ -28,6 +28,18 @@ BACK_S = (0.001, 0.03)
 SLOW_THERE_S = (0.03, 0.09)
 SLOW_BACK_S = (0.3, 6.0)
 LATE_S = (0.2, 8.0)
+
+
+class Watcher(Protocol):
+    """Sees what passes over the wire, for the figures."""
+
+    def answered(self, outcomes: Sequence[Outcome], *, lost: bool) -> None:
+        """The venue has answered a send; *lost*: nobody will hear of it."""
+        ...
+
+    def told(self, fills: Sequence[Fill]) -> None:
+        """The venue has told these by itself."""
+        ...
 
 
 class Unanswered(TimeoutError):
@@ -55,11 +67,10 @@ class SimVenue(PaperVenue):
     """See the module."""
 
     process: Process
-    accepted: Callable[[Process, list[Outcome], bool], None]
-    """Told of every answer to a send, and whether it was lost."""
+    watcher: "Watcher"
 
-    def connect(self, process: Process, accepted: Callable[[Process, list[Outcome], bool], None]) -> None:
-        self.process, self.accepted = process, accepted
+    def connect(self, process: Process, watcher: "Watcher") -> None:
+        self.process, self.watcher = process, watcher
         self._late: list[tuple[float, Fill | VenueOrder]] = []
 
     # -- the wire -----------------------------------------------------------------------------------------------------
@@ -120,7 +131,7 @@ class SimVenue(PaperVenue):
     async def submit(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
         outcomes = await self._call("submit", super().submit(orders, now_ms=now_ms))
         lost = self.process.strike("venue.lost_reply", "submit")
-        self.accepted(self.process, outcomes, lost)
+        self.watcher.answered(outcomes, lost=lost)
         if lost:
             await self.process.wait("venue.lost", *SLOW_BACK_S)
             raise Unanswered("submit: the answer was lost")
@@ -173,6 +184,7 @@ class SimVenue(PaperVenue):
                 fills += [what, what] if process.strike("venue.twice", "events") else [what]
             else:
                 ends.append(what)
+        self.watcher.told(fills)
         return Events(self._shuffled(fills), ends)
 
     def _shuffled(self, fills: list[Fill]) -> list[Fill]:
@@ -196,7 +208,7 @@ def _answered(run: Coroutine[Any, Any, T]) -> T | BaseException:
 def opener(
     process: Process,
     on_commit: Callable[[], None],
-    accepted: Callable[[Process, list[Outcome], bool], None],
+    watcher: Watcher,
 ) -> Callable[[Settings, str], Venue]:
     """`open_venue` for *process*."""
 
@@ -208,7 +220,7 @@ def opener(
         venue = SimVenue(
             account, PAPER, settings=settings.paper, instruments=rules_of(settings), record=record
         )
-        venue.connect(process, accepted)
+        venue.connect(process, watcher)
         return venue
 
     return opening

@@ -7,7 +7,7 @@ new in the ledger's store and the venue's records.
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.seams import Seams
+from holdfast.contracts.messages import Fill
 from holdfast.contracts.streams import EXECUTOR, EXIT_SCANNER, LEDGER, STATE_PUBLISHER
-from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal, Transient
 from holdfast.runtime.settings import Settings
 from holdfast.venues.port import Outcome, OutcomeKind
 from proving.sim import store, venue
@@ -155,6 +156,9 @@ class World:
         except Terminal as error:  # as runtime.entry does
             process.why = str(error)
             return error.code
+        except Transient as error:
+            process.why = str(error)
+            return EXIT_UNAVAILABLE
         process.why = app.ended_because
         return code
 
@@ -179,14 +183,19 @@ class World:
             return build_executor(
                 self.settings,
                 seams,
-                open_venue=venue.opener(process, self.inspector.venue_changed, self._answered),
+                open_venue=venue.opener(process, self.inspector.venue_changed, self),
             )
         build = build_scanner if process.service == EXIT_SCANNER else build_publisher
         return build(self.settings, seams)
 
-    def _answered(self, process: Process, outcomes: list[Outcome], lost: bool) -> None:
+    def answered(self, outcomes: Sequence[Outcome], *, lost: bool) -> None:
+        """See `venue.Watcher`."""
         if lost and any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes):
             self.sometimes.note("answer to a send lost")
+
+    def told(self, fills: Sequence[Fill]) -> None:
+        """See `venue.Watcher`."""
+        self.sometimes.told.update((fill.account, fill.trade_id) for fill in fills)
 
     def _ended(self, process: Process, task: "asyncio.Task[int]") -> None:
         """A process has ended by itself."""
@@ -211,12 +220,11 @@ class World:
             self._respawn(process.service)
 
     def _note_refusal(self, process: Process) -> None:
-        if process.exit_code != EXIT_HELD and process.service != LEDGER:
+        """A zombie or a twin has ended."""
+        if process.exit_code == 0 or process.service not in {LEDGER, EXECUTOR}:
             return
-        if process.skew_ms is not None and process.service in {LEDGER, EXECUTOR}:
-            kind = "zombie" if process.was_paused else "second"
-            name = f"zombie {process.service} fenced" if kind == "zombie" else f"a second {process.service} refused"
-            self.sometimes.note(name)
+        is_zombie = process.was_paused
+        self.sometimes.note(f"zombie {process.service} fenced" if is_zombie else f"a second {process.service} refused")
 
     def _died(self, process: Process, why: str) -> None:
         if process in self.others:
@@ -226,6 +234,8 @@ class World:
             self.sometimes.note("killed at commit")
         if why.endswith(("venue.submit.arrived", "venue.submit.after")):
             self.sometimes.note("killed between accept and commit")
+        if self.bus.server.has_pending(process.service.encode()):
+            self.sometimes.note("in hand at a crash")
         self.inspector.went_down()
         self._respawn(process.service)
 
