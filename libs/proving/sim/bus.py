@@ -47,6 +47,7 @@ class SimBus:
         self._touched: set[bytes] = set()
         self.server.on_append = self._appended
         self.taps: list[Callable[[bytes, Id, Fields], None]] = []
+        """Told of every entry as it is appended."""
 
     def wall_ms(self) -> int:
         return START_MS + int(self.loop.time() * 1000)

@@ -20,7 +20,7 @@ from proving.sim.world import Setup, Violated, World
 
 Plant = Callable[[ExitStack], None]
 """Patches product code; what it enters on the stack is undone after the run."""
-STEPS = 3_000
+STEPS = 6_000
 MEMORY = Path("/dev/shm")  # noqa: S108 - a world's files are gone with it; where this is missing, any temporary folder does
 
 

@@ -30,6 +30,11 @@ class Trace:
         self.lines.append(line)
         self.story.append(line)
 
+    def entry(self, name: bytes, entry_id: tuple[int, int], fields: dict[bytes, bytes]) -> None:
+        """An entry was appended to the bus: what it says counts, too."""
+        self._hash.update(b"%s %d-%d " % (name, *entry_id))
+        self._hash.update(fields.get(b"body", b""))
+
     @property
     def hash(self) -> str:
         return self._hash.copy().hexdigest()

@@ -82,7 +82,7 @@ class World:
         self.locks = Locks()
         self.settings = self._settings()
         self.sometimes = Sometimes()
-        self.bus.taps.append(self.sometimes.hear)
+        self.bus.taps += [self.trace.entry, self.sometimes.hear]
         self.market = Market(self.bus, self.dice, self.faults, self.trace)
         self.producer = Producer(
             self.bus, self.market, self.dice, self.faults, self.trace, self.settings.accounts
