@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from holdfast.runtime.faults import EXIT_HELD, EXIT_TERMINAL, Terminal
 from holdfast.runtime.ids import Ids
-from holdfast.runtime.locks import AlreadyHeld, Lock, hold
+from holdfast.runtime.locks import AlreadyHeld, Held, hold
 from holdfast.store.postgres import PostgresDriver
 from holdfast.store.sqlite import WHAT_TO_DO, SqliteDriver
 from holdfast.store.store import Store
@@ -24,7 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class OpenStore(Store):
     """A store with the lock that makes this process its one writer."""
 
-    lock: Lock | None = None
+    lock: Held | None = None
 
     def close(self) -> None:
         super().close()
@@ -58,7 +58,7 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
             raise Terminal(
                 f"the store {path} is damaged: {'; '.join(found[:5])}. {WHAT_TO_DO}", EXIT_TERMINAL
             )
-        store = _taken(driver, who, ids)
+        store = taken(driver, who, ids)
     except BaseException:
         lock.release()
         raise
@@ -66,8 +66,8 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
     return store
 
 
-def _taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> OpenStore:
-    """`_take_over`, with its errors told apart; the connection is closed where it fails."""
+def taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> OpenStore:
+    """The store of an open and migrated database, its epoch raised. The connection is closed where that fails."""
     try:
         return _take_over(driver, who, ids)
     except Exception as error:
@@ -84,7 +84,7 @@ def _open_postgres(url: str, who: str, ids: Ids) -> OpenStore:
     except BaseException:
         driver.close()
         raise
-    return _taken(driver, who, ids)
+    return taken(driver, who, ids)
 
 
 def _migrate(url: str, path: Path | None) -> None:
