@@ -15,6 +15,7 @@ from holdfast.cli import (
     listing,
     orders,
     paper,
+    proving,
     settings_cli,
     steer,
     store_tools,
@@ -22,7 +23,7 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, proving, paper, settings_cli, health, docs)
 
 app = typer.Typer(
     name="holdfast",
