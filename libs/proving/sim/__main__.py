@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _replay(options)
     seeds = range(options.first, options.first + options.seeds)
     report = run(
-        seeds, options.steps, SystemClock(), jobs=options.jobs, seconds=options.seconds, tell=_telling(options)
+        seeds,
+        options.steps,
+        SystemClock(),
+        jobs=options.jobs,
+        seconds=options.seconds,
+        tell=_telling(options),
     )
     if options.json:
         sys.stdout.write(orjson.dumps(report.as_fields(), option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -92,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast sim", description="Run simulated worlds with faults.")
     parser.add_argument("--seeds", type=int, default=20, help="how many worlds")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each world before it comes to rest")
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="steps of each world before it comes to rest"
+    )
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every step")
     parser.add_argument("--only", help="with --seed: let only these faults happen (keys, comma between)")

@@ -31,7 +31,10 @@ class Waiter:
     __slots__ = ("future", "process", "serve")
 
     def __init__(
-        self, process: Process, serve: Callable[[], list[Any]], future: "asyncio.Future[list[Any] | Exception]"
+        self,
+        process: Process,
+        serve: Callable[[], list[Any]],
+        future: "asyncio.Future[list[Any] | Exception]",
     ) -> None:
         self.process, self.serve, self.future = process, serve, future
 
@@ -201,7 +204,7 @@ class SimRedis:
         self,
         name: str,
         fields: Mapping[Any, Any],
-        id: str = "*",  # noqa: A002 - redis-py's names
+        id: str = "*",  # noqa: A002 - redis-py's name
         maxlen: int | None = None,
         approximate: bool = True,
         nomkstream: bool = False,
@@ -266,21 +269,28 @@ class SimRedis:
             await self.command(
                 "xclaim",
                 lambda: self._server.claim(
-                    name.encode(), groupname.encode(), consumername.encode(), min_idle_time, texts, just_id=justid
+                    name.encode(),
+                    groupname.encode(),
+                    consumername.encode(),
+                    min_idle_time,
+                    texts,
+                    just_id=justid,
                 ),
                 writes=True,
             )
         )
 
     async def xpending(self, name: str, groupname: str) -> dict[str, Any]:
-        return dict(await self.command("xpending", lambda: self._server.pending(name.encode(), groupname.encode())))
+        return dict(
+            await self.command("xpending", lambda: self._server.pending(name.encode(), groupname.encode()))
+        )
 
     async def xpending_range(
         self,
         name: str,
         groupname: str,
-        min: Any,  # noqa: A002 - redis-py's names
-        max: Any,  # noqa: A002
+        min: Any,  # noqa: A002 - redis-py's name
+        max: Any,  # noqa: A002 - redis-py's name
         count: int,
         consumername: str | None = None,
         idle: int | None = None,
@@ -299,25 +309,41 @@ class SimRedis:
         return list(await self.command("xinfo_groups", lambda: self._server.groups(name.encode())))
 
     async def xgroup_create(
-        self, name: str, groupname: str, id: str = "$", mkstream: bool = False  # noqa: A002
+        self,
+        name: str,
+        groupname: str,
+        id: str = "$",  # noqa: A002 - redis-py's name
+        mkstream: bool = False,
     ) -> bool:
         return bool(
             await self.command(
                 "xgroup_create",
-                lambda: self._server.group_create(name.encode(), groupname.encode(), _bytes(id), make=mkstream),
+                lambda: self._server.group_create(
+                    name.encode(), groupname.encode(), _bytes(id), make=mkstream
+                ),
                 writes=False,
             )
         )
 
     async def xrange(
-        self, name: str, min: Any = "-", max: Any = "+", count: int | None = None  # noqa: A002
+        self,
+        name: str,
+        min: Any = "-",  # noqa: A002 - redis-py's name
+        max: Any = "+",  # noqa: A002 - redis-py's name
+        count: int | None = None,
     ) -> list[Any]:
         return list(
-            await self.command("xrange", lambda: self._server.range(name.encode(), _bytes(min), _bytes(max), count))
+            await self.command(
+                "xrange", lambda: self._server.range(name.encode(), _bytes(min), _bytes(max), count)
+            )
         )
 
     async def xrevrange(
-        self, name: str, max: Any = "+", min: Any = "-", count: int | None = None  # noqa: A002
+        self,
+        name: str,
+        max: Any = "+",  # noqa: A002 - redis-py's name
+        min: Any = "-",  # noqa: A002 - redis-py's name
+        count: int | None = None,
     ) -> list[Any]:
         return list(
             await self.command(

@@ -63,13 +63,13 @@ def transaction(server: GroupServer, commands: Sequence[Sequence[bytes]]) -> lis
     for command in commands[1:-1]:
         if server.is_full and command[0] == b"XADD":
             refused = True
-            replies.append(redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."))
+            replies.append(
+                redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+            )
         else:
             replies.append("QUEUED")
     if refused:
-        replies.append(
-            redis_errors.ExecAbortError("Transaction discarded because of previous errors.")
-        )
+        replies.append(redis_errors.ExecAbortError("Transaction discarded because of previous errors."))
         return replies
     outcome: list[Any] = []
     for command in commands[1:-1]:

@@ -57,7 +57,9 @@ class Faults:
     *only*: when given, no fault happens whose key is not in it. Shrinking uses that.
     """
 
-    def __init__(self, dice: Dice, only: frozenset[str] | None = None, kinds: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, dice: Dice, only: frozenset[str] | None = None, kinds: frozenset[str] | None = None
+    ) -> None:
         self._dice, self._only = dice, only
         self.happened: list[Fault] = []
         self.counts: Counter[str] = Counter()

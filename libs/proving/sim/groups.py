@@ -28,11 +28,17 @@ class GroupServer(StreamServer):
             raise ResponseError("BUSYGROUP Consumer Group name already exists")
         last = stream.last if start == b"$" else parsed(start)
         stream.groups[group] = Group(last, stream.added if start == b"$" else None)
-        self._undo.append(lambda: stream.groups.pop(group, None) and None)
+        self._undo.append(lambda: stream.groups.pop(group, None))
         return True
 
     def read_group(
-        self, group: bytes, consumer: bytes, streams: Mapping[bytes, bytes], count: int | None, *, no_ack: bool = False
+        self,
+        group: bytes,
+        consumer: bytes,
+        streams: Mapping[bytes, bytes],
+        count: int | None,
+        *,
+        no_ack: bool = False,
     ) -> list[list[Any]]:
         """XREADGROUP: new entries for `>`, this consumer's pending ones from any other id on."""
         reply = []
@@ -122,7 +128,15 @@ class GroupServer(StreamServer):
         }
 
     def pending_range(
-        self, name: bytes, group: bytes, low: bytes, high: bytes, count: int, *, consumer: bytes | None, idle_ms: int
+        self,
+        name: bytes,
+        group: bytes,
+        low: bytes,
+        high: bytes,
+        count: int,
+        *,
+        consumer: bytes | None,
+        idle_ms: int,
     ) -> list[dict[str, Any]]:
         """XPENDING with a range."""
         _, found = self._group(name, group)
@@ -145,7 +159,14 @@ class GroupServer(StreamServer):
         return rows
 
     def claim(
-        self, name: bytes, group: bytes, consumer: bytes, idle_ms: int, ids: Sequence[bytes], *, just_id: bool = False
+        self,
+        name: bytes,
+        group: bytes,
+        consumer: bytes,
+        idle_ms: int,
+        ids: Sequence[bytes],
+        *,
+        just_id: bool = False,
     ) -> list[Any]:
         """XCLAIM: entries that are gone from the stream leave the pending list, too."""
         stream, found = self._group(name, group)

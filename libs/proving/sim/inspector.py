@@ -105,7 +105,10 @@ class Inspector:
 
     def positions(self) -> list[dict[str, Any]]:
         """Open positions in the store."""
-        return [orjson.loads(body) for (body,) in self._ledger.execute("SELECT body FROM positions ORDER BY position_id")]
+        return [
+            orjson.loads(body)
+            for (body,) in self._ledger.execute("SELECT body FROM positions ORDER BY position_id")
+        ]
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Intents as the store has them, by id."""
@@ -113,7 +116,9 @@ class Inspector:
         return {intent_id: orjson.loads(body) for intent_id, body in rows}
 
     def live_orders(self) -> list[dict[str, Any]]:
-        return [orjson.loads(body) for (body,) in self._ledger.execute("SELECT body FROM orders WHERE live = 1")]
+        return [
+            orjson.loads(body) for (body,) in self._ledger.execute("SELECT body FROM orders WHERE live = 1")
+        ]
 
     def at_rest(self) -> None:
         """The auditor's whole comparison. Quotes that every crossed stop has met by now are the market's."""

@@ -57,7 +57,9 @@ class Mischief:
         if self._strike("process.twin", service):
             self._twin(service)
         if self._strike("process.pause", service):
-            self._pause(service, dice.pick("mischief|pause", PAUSES_S) * dice.between("mischief|longer", 1.0, 1.1))
+            self._pause(
+                service, dice.pick("mischief|pause", PAUSES_S) * dice.between("mischief|longer", 1.0, 1.1)
+            )
 
     def _twin(self, service: str) -> None:
         """A second one beside it. A ledger's or executor's lock does not always hold it off: it may be on another machine."""
@@ -82,14 +84,14 @@ class Mischief:
         process = world.processes[service]
         process.pause()
         world.trace.fault(world.loop.time(), f"{process!r} is paused for {seconds:.1f} s")
-        world.loop.call_later(seconds, self._wake, service, process, context=Context())
+        world.loop.call_later(seconds, self._wake, process, context=Context())
         if seconds > 60 and service in {LEDGER, EXECUTOR} and world.dice.roll("mischief|zombie") < 0.7:
             self._lose_locks(service)
             process.was_paused = True
             world.others.append(process)
             world.processes[service] = world.start(service)
 
-    def _wake(self, service: str, process: "Process") -> None:
+    def _wake(self, process: "Process") -> None:
         if not process.is_dead and process.is_paused:
             self._world.trace.fault(self._world.loop.time(), f"{process!r} wakes")
             process.resume()

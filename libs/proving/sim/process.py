@@ -45,7 +45,15 @@ class Process:
     """See the module. Made by the world for one incarnation."""
 
     def __init__(
-        self, service: str, number: int, *, loop: SimLoop, dice: Dice, faults: Faults, trace: Trace, points: Points
+        self,
+        service: str,
+        number: int,
+        *,
+        loop: SimLoop,
+        dice: Dice,
+        faults: Faults,
+        trace: Trace,
+        points: Points,
     ) -> None:
         self.service, self.number, self.loop = service, number, loop
         self.dice, self.faults, self.trace, self.points = dice, faults, trace, points
@@ -205,4 +213,3 @@ class Locks:
         found = self._held.get(path)
         if found is not None and found[0] is lock:
             del self._held[path]
-

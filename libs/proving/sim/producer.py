@@ -93,7 +93,10 @@ class Producer:
     def _document(self) -> dict[str, Any]:
         dice = self._dice
         symbol = dice.pick("producer|symbol", tuple(self._market.price))
-        document: dict[str, Any] = {"symbol": symbol, "account": dice.pick("producer|account", self._accounts)}
+        document: dict[str, Any] = {
+            "symbol": symbol,
+            "account": dice.pick("producer|account", self._accounts),
+        }
         kind = dice.roll("producer|kind")
         if kind < 0.22:
             document["action"] = "close"

@@ -52,10 +52,17 @@ async def _pass(world: "World", seconds: float) -> None:
 def _complaints(world: "World") -> list[tuple[str, str]]:
     """What is not as it must be at rest."""
     inspector = world.inspector
-    found = [("INV-10", f"{name} does not run: {world.ends.why.get(name)}") for name in world.services if name not in world.processes]
+    found = [
+        ("INV-10", f"{name} does not run: {world.ends.why.get(name)}")
+        for name in world.services
+        if name not in world.processes
+    ]
     answers = inspector.answers()
     found += [
-        ("INV-4", f"intent {intent_id} was taken on and has no end: {answers.get(intent_id, {}).get('status')}")
+        (
+            "INV-4",
+            f"intent {intent_id} was taken on and has no end: {answers.get(intent_id, {}).get('status')}",
+        )
         for intent_id in sorted(inspector.taken)
         if answers.get(intent_id, {}).get("status", "unknown") in NOT_AN_END
     ]
@@ -77,7 +84,9 @@ def _crossed(world: "World") -> list[tuple[str, str]]:
         if bid <= stop if is_long else ask >= stop:
             found.append(("INV-6", f"{row['position_id']} is open at {bid}/{ask}, beyond its stop {stop}"))
         if profit is not None and (bid >= float(profit) if is_long else ask <= float(profit)):
-            found.append(("INV-6", f"{row['position_id']} is open at {bid}/{ask}, beyond its profit {profit}"))
+            found.append(
+                ("INV-6", f"{row['position_id']} is open at {bid}/{ask}, beyond its profit {profit}")
+            )
     return found
 
 

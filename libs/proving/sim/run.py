@@ -86,7 +86,9 @@ def _run(seed: int, setup: Setup) -> Result:
     except Violated:
         pass  # it is in the inspector's list
     except Stalled:
-        world.inspector.report("INV-10", "nothing is ready and nothing is scheduled: everybody waits for ever")
+        world.inspector.report(
+            "INV-10", "nothing is ready and nothing is scheduled: everybody waits for ever"
+        )
     return Result(
         seed=seed, steps=world.trace.steps, hash=world.trace.hash, virtual_s=world.loop.time(), violations=world.inspector.found,
         faults=world.faults.happened, counts=world.faults.counts, sometimes=world.sometimes.seen, points=world.points,

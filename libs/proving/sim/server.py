@@ -81,7 +81,7 @@ class StreamServer:
         self.strings: dict[bytes, bytes] = {}
         self.is_full = False
         self.maxmemory = 64_000_000
-        self._undo: deque[Callable[[], None]] = deque(maxlen=UNDO_DEPTH)
+        self._undo: deque[Callable[[], object]] = deque(maxlen=UNDO_DEPTH)
         self.on_append: Callable[[bytes, Id, Fields], None] = lambda *_: None
         self.on_ack: Callable[[bytes, bytes, Id], None] = lambda *_: None
 
@@ -96,7 +96,7 @@ class StreamServer:
         found = self.stream(name)
         if found is None:
             found = self.keys[name] = StreamKey()
-            self._undo.append(lambda: self.keys.pop(name, None) and None)
+            self._undo.append(lambda: self.keys.pop(name, None))
         return found
 
     def _group(self, name: bytes, group: bytes, tail: str = "") -> tuple[StreamKey, Group]:
@@ -166,7 +166,9 @@ class StreamServer:
         if number == (0, 0):
             raise ResponseError("The ID specified in XADD must be greater than 0-0")
         if number <= stream.last:
-            raise ResponseError("The ID specified in XADD is equal or smaller than the target stream top item")
+            raise ResponseError(
+                "The ID specified in XADD is equal or smaller than the target stream top item"
+            )
         return number
 
     def _cut(self, stream: StreamKey, count: int) -> int:
@@ -178,12 +180,21 @@ class StreamServer:
         self._undo.append(lambda: _uncut(stream, ids, fields))
         return len(ids)
 
-    def trim(self, name: bytes, *, maxlen: int | None = None, min_id: bytes | None = None, approximate: bool = False) -> int:
+    def trim(
+        self,
+        name: bytes,
+        *,
+        maxlen: int | None = None,
+        min_id: bytes | None = None,
+        approximate: bool = False,
+    ) -> int:
         """XTRIM."""
         stream = self.stream(name)
         if stream is None:
             return 0
-        count = bisect_left(stream.ids, parsed(min_id)) if min_id is not None else len(stream.ids) - (maxlen or 0)
+        count = (
+            bisect_left(stream.ids, parsed(min_id)) if min_id is not None else len(stream.ids) - (maxlen or 0)
+        )
         return self._cut(stream, count - (count % NODE if approximate else 0))
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -193,7 +204,13 @@ class StreamServer:
         return len(stream.ids) if stream is not None else 0
 
     def range(
-        self, name: bytes, low: bytes = b"-", high: bytes = b"+", count: int | None = None, *, newest_first: bool = False
+        self,
+        name: bytes,
+        low: bytes = b"-",
+        high: bytes = b"+",
+        count: int | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[tuple[bytes, Fields]]:
         """XRANGE, XREVRANGE."""
         stream = self.stream(name)

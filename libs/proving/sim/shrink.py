@@ -42,7 +42,10 @@ def shrink(failed: Result, steps: int, plant: Plant | None = None, most_runs: in
 
 
 def _smaller(
-    keys: list[str], best: Result, fails: Callable[[Sequence[str]], Result | None], may_go_on: Callable[[], bool]
+    keys: list[str],
+    best: Result,
+    fails: Callable[[Sequence[str]], Result | None],
+    may_go_on: Callable[[], bool],
 ) -> Result:
     """Delta debugging: *best* with as few of *keys* as the bounded number of runs allows."""
     size = max(1, len(keys))

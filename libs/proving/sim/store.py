@@ -135,4 +135,3 @@ def opener(process: Process, locks: Locks, on_commit: Callable[[], None]) -> Cal
         return store
 
     return opening
-

@@ -14,12 +14,11 @@ def table(report: Report) -> str:
     fields = report.as_fields()
     recovery, points = fields["recovery_s"], fields["points"]
     lines = [
-        f"{report.seeds} seeds, {report.steps:,} steps, {fields['virtual_hours']} virtual hours in {fields['wall_s']} s "
-        f"({fields['steps_per_s']} steps a second)",
+        f"{report.seeds} seeds, {report.steps:,} steps, {fields['virtual_hours']} virtual hours",
+        f"{fields['wall_s']} s, {fields['steps_per_s']} steps a second",
         f"{report.intents:,} intents, {report.trades:,} closed positions, {report.checks:,} audits, {fields['faults_total']:,} faults",
         f"points at which a process was killed: {points['covered']} of {points['total']}",
-        f"from a death to everything armed again: p50 {recovery['p50']} s, p99 {recovery['p99']} s "
-        f"({recovery['count']} deaths, virtual time)",
+        f"from a death to everything armed again, virtual time: p50 {recovery['p50']} s, p99 {recovery['p99']} s",
         "",
         "faults",
         *_columns([(kind, report.faults[kind]) for kind in KINDS]),
@@ -28,7 +27,10 @@ def table(report: Report) -> str:
         *_columns([(name, report.sometimes[name]) for name in SOMETIMES]),
         "",
         f"violations: {len(report.failed)}",
-        *(f"  seed {result.seed}: {result.violations[0]}" for result in sorted(report.failed, key=lambda r: r.seed)[:20]),
+        *(
+            f"  seed {result.seed}: {result.violations[0]}"
+            for result in sorted(report.failed, key=lambda r: r.seed)[:20]
+        ),
         f"trace {report.hash}",
     ]
     return "\n".join([*lines, ""])

@@ -42,7 +42,7 @@ class Watcher(Protocol):
         ...
 
 
-class Unanswered(TimeoutError):
+class Unanswered(TimeoutError):  # noqa: N818 - reads as what happened
     """A request without an answer: nobody knows whether it arrived."""
 
 
@@ -177,15 +177,19 @@ class SimVenue(PaperVenue):
         self._late = [(at, what) for at, what in self._late if at > now]
         fills = [what for what in due if isinstance(what, Fill)]
         ends = [what for what in due if isinstance(what, VenueOrder)]
-        for what in (*events.fills, *events.orders):
-            if process.strike("venue.late", "events"):
-                self._late.append((now + process.dice.between("venue.late", *LATE_S), what))
-            elif isinstance(what, Fill):
-                fills += [what, what] if process.strike("venue.twice", "events") else [what]
-            else:
-                ends.append(what)
+        for fill in events.fills:
+            if not self._is_late(fill):
+                fills += [fill, fill] if process.strike("venue.twice", "events") else [fill]
+        ends += [order for order in events.orders if not self._is_late(order)]
         self.watcher.told(fills)
         return Events(self._shuffled(fills), ends)
+
+    def _is_late(self, what: Fill | VenueOrder) -> bool:
+        process = self.process
+        if not process.strike("venue.late", "events"):
+            return False
+        self._late.append((process.loop.time() + process.dice.between("venue.late", *LATE_S), what))
+        return True
 
     def _shuffled(self, fills: list[Fill]) -> list[Fill]:
         if len(fills) > 1 and self.process.strike("venue.shuffled", "trades"):

@@ -224,7 +224,9 @@ class World:
         if process.exit_code == 0 or process.service not in {LEDGER, EXECUTOR}:
             return
         is_zombie = process.was_paused
-        self.sometimes.note(f"zombie {process.service} fenced" if is_zombie else f"a second {process.service} refused")
+        self.sometimes.note(
+            f"zombie {process.service} fenced" if is_zombie else f"a second {process.service} refused"
+        )
 
     def _died(self, process: Process, why: str) -> None:
         if process in self.others:
