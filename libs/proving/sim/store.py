@@ -4,6 +4,7 @@ A transaction is begun, written and committed through a cursor that may fail as 
 it. A process that dies loses its connection, so what it had not committed rolls back.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -24,6 +25,14 @@ def sqlite_error(text: str, code: int) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
     return error
+
+
+def let_go(connection: sqlite3.Connection) -> None:
+    """What becomes of the connection of a dead process. (Closing alone would wait for statements that are still referred to.)"""
+    with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed in good order before
+        if connection.in_transaction:
+            connection.rollback()
+        connection.close()
 
 
 class _Ids:
@@ -51,7 +60,7 @@ class SimDriver(SqliteDriver):
     def __init__(self, path: Path, process: Process, on_commit: Callable[[], None]) -> None:
         super().__init__(path)
         self._process, self._on_commit = process, on_commit
-        process.owns(self._connection.close)
+        process.owns(lambda: let_go(self._connection))
 
     def cursor(self) -> Any:
         self._process.check()
