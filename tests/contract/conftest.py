@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import ClassVar
 
 import pytest
 from fakeredis import TcpFakeServer
@@ -28,8 +29,11 @@ from tests.contract._bus import Bus, Server, declared
 class _Connection(TCPFakeRequestHandler):
     """One client of the fake server: replies with an error and lives on, as a server does."""
 
+    live: ClassVar[set["_Connection"]] = set()
+
     def setup(self) -> None:
         super().setup()
+        self.live.add(self)
         self.connection.setblocking(True)  # a reply larger than the socket's buffer is written all the same
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -47,6 +51,15 @@ class _Connection(TCPFakeRequestHandler):
                     self._answer(fake)
             except OSError:
                 return  # the client is gone
+
+    def finish(self) -> None:
+        self.live.discard(self)
+        super().finish()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it waits in a blocking read."""
+        return bool(self.current_client.get_socket()._blocked)
 
     def _answer(self, fake) -> None:
         try:

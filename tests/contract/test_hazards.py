@@ -1,6 +1,7 @@
-"""Facts about FastStream, redis-py and Redis that the bus leans on. When a new version changes one, it is noticed here.
+"""Facts about FastStream and redis-py that the bus leans on. When a new version changes one, it is noticed here.
 
-Each test says what the part does by itself, or what we made of it. The reasons stand in `holdfast.bus.work`.
+Each test says what the part does by itself, or what we made of it. The reasons stand in `holdfast.bus.work`. Facts about
+servers are in `test_fidelity`.
 """
 
 import asyncio
@@ -13,12 +14,11 @@ from faststream._internal.endpoint.subscriber import supervisor
 from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.subscriber.usecases import stream_subscriber
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from holdfast.bus import connection
 from holdfast.bus import work as bus_work
-from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_passing
+from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect
 from holdfast.contracts.streams import CONTROL, INTENT_RESULT, LEDGER
 from holdfast.contracts.wire import Out
 from holdfast.runtime.settings import BusSettings
@@ -194,34 +194,6 @@ async def test_entries_are_plain_fields(bus):
     assert fields == {b"id": b"c-1", b"body": order(1).body()}
 
 
-async def test_a_refused_entry_in_a_multi_does_not_keep_the_others_out(bus):
-    """Redis rolls nothing back: so what is published again after a refusal must be safe to be there twice."""
-    pipe = bus.redis.pipeline(transaction=True)
-    pipe.execute_command("XADD", INTENT_RESULT.name, "5-0", "body", "{}")
-    pipe.execute_command("XADD", INTENT_RESULT.name, "5-0", "body", "{}")
-    pipe.execute_command("XADD", INTENT_RESULT.name, "6-0", "body", "{}")
-    with pytest.raises(ResponseError, match="equal or smaller"):
-        await pipe.execute()
-
-    assert [entry_id for entry_id, _ in await bus.redis.xrange(INTENT_RESULT.name)] == [b"5-0", b"6-0"]
-
-
-async def test_a_missing_group_is_named_so(real):
+def test_its_loop_ends_at_a_missing_group():
     """The one read error that ends FastStream's loop for good, with its process's exit code 0; we start it again."""
-    await real.add(CONTROL, order(1))
-    with pytest.raises(ResponseError, match=r"^NOGROUP") as told:
-        await real.redis.xreadgroup("nobody", "c", {CONTROL.name: ">"}, count=1)
-
-    assert is_passing(told.value)
     assert "NOGROUP" in inspect.getsource(LOOP)
-
-
-async def test_trimming_looks_at_no_group(bus):
-    """... so we do (test_retention)."""
-    await bus.redis.xgroup_create(CONTROL.name, LEDGER, id="0", mkstream=True)
-    for number in range(10):
-        await bus.add(CONTROL, order(number))
-    await bus.redis.xtrim(CONTROL.name, maxlen=2, approximate=False)
-    reply = await bus.redis.xreadgroup(LEDGER, "c", {CONTROL.name: ">"}, count=10)
-
-    assert len(reply[0][1]) == 2

@@ -257,7 +257,7 @@ class LedgerMachine(RuleBasedStateMachine):
         insist=st.booleans(),
     )
     def moves_exits(self, which, stop, take, insist):
-        """Of a position that is open, or was once: then the message is poison."""
+        """Of a position that is open, or was once."""
         names = sorted(self.desk.view.positions) or ["p-gone"]
         self.queue.append(
             move_exits(
@@ -267,7 +267,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def poison(self):
-        self.queue.append(move_exits("p-nobody", id=self.name("m"), stop_loss="5"))
+        """An adjustment made for a version that its position never had; of a position that is gone it is none."""
+        names = sorted(self.desk.view.positions) or ["p-gone"]
+        self.queue.append(move_exits(names[0], id=self.name("m"), position_version=10**6, stop_loss="5"))
 
     def wish(self, message):
         self.wishes.append(message)
@@ -319,7 +321,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 for message in batch:
                     self.deliver([message])
                 return
-            assert isinstance(batch[0], ExitAdjust), "only an adjustment of what is gone may be refused"
+            assert isinstance(batch[0], ExitAdjust), "only an adjustment of what has changed may be refused"
             return
         for message in batch:
             self.learn(message)

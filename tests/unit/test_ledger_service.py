@@ -156,7 +156,8 @@ def test_a_message_id_that_comes_back_with_other_content(desk):
 def test_a_poisoned_batch_leaves_no_trace_and_its_good_messages_pass_alone(desk):
     desk.run(entry("e"), fill("1", "o-e"))
     before = rows_of(desk.state)
-    good, bad = leave("x"), move_exits("p-nobody", stop_loss="99")
+    position_id = desk.state.position(BOOK).position_id
+    good, bad = leave("x"), move_exits(position_id, position_version=7, stop_loss="99")
 
     with pytest.raises(ContractViolation):
         desk.run(good, bad)
@@ -246,6 +247,19 @@ def test_a_ledger_that_was_replaced_stops(desk, tmp_path):
 
 
 # -- disputes -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_adjustment_of_a_position_that_is_gone_ends_in_the_log_and_keeps_nothing_back(desk, caplog):
+    desk.run(entry("e"))
+    adjustment = move_exits("p-gone", stop_loss="95")
+
+    for _ in range(2):
+        desk.run(adjustment, fill("1", "o-e"))
+
+    assert desk.state.position(BOOK) is not None, "the rest of its batch is applied"
+    assert desk.ledger.seq == 2
+    assert "position_gone: p-gone is not open" in caplog.text
+    desk.check()
 
 
 def test_a_dead_fill_disputes_its_book(desk):

@@ -111,11 +111,16 @@ def test_what_changes_nothing_is_no_update():
     assert m.do(move_exits(p.position_id, stop_loss="10")).is_empty
 
 
+def test_an_adjustment_of_a_position_that_is_gone_changes_nothing_and_says_so():
+    change = Mem().do(move_exits("p-other", stop_loss="95"))
+
+    assert change.is_empty
+    assert change.why.startswith("position_gone: p-other is not open")
+
+
 def test_an_adjustment_is_for_the_open_position_as_it_is():
     m = Mem()
     p = m.open()
-    with pytest.raises(ContractViolation, match="is not open"):
-        m.do(move_exits("p-other", stop_loss="95"))
     with pytest.raises(ContractViolation, match="at version 1"):
         m.do(move_exits(p.position_id, position_version=7, stop_loss="95"))
 

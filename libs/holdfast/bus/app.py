@@ -147,6 +147,11 @@ class ServiceApp:
     def on_stop(self, run: Callable[[], Awaitable[None]]) -> None:
         self._stoppers.append(run)
 
+    @property
+    def ended_because(self) -> str:
+        """Why it stopped; empty when it was asked to, or still runs."""
+        return self._exit[1] if self._exit else ""
+
     def stop(self, code: int = 0, why: str = "") -> None:
         """End the service. The first call decides the exit code."""
         if self._exit is None:
@@ -196,7 +201,7 @@ class ServiceApp:
     async def _start(self, tasks: list[asyncio.Task[None]]) -> None:
         await patiently(self._reach_bus, self.clock, int(self.settings.bus.store_patience_s * 1000))
         for starter in self._starters:
-            await starter()
+            await patiently(starter, self.clock, int(self.settings.bus.store_patience_s * 1000))
         self._spawn(tasks, self._heartbeats())
         for stream, handler, last, wanted in self._follows:
             self._spawn(tasks, self._follow_view(stream, handler, last, wanted))

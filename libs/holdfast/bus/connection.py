@@ -26,7 +26,7 @@ GONE = (
     OSError,
 )
 """The bus is gone, full or busy: wait, then try the same again."""
-_PASSING = ("OOM", "LOADING", "MISCONF", "READONLY", "BUSY", "EXECABORT", "NOGROUP")
+_PASSING = ("OOM", "LOADING", "MISCONF", "READONLY", "BUSY", "EXECABORT", "NOGROUP", "UNBLOCKED")
 
 
 def connect(url: str) -> Redis:

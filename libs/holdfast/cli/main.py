@@ -23,7 +23,21 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, proving, paper, settings_cli, health, docs)
+MODULES = (
+    up,
+    listing,
+    orders,
+    steer,
+    watch,
+    adopt,
+    store_tools,
+    proving,
+    paper,
+    settings_cli,
+    health,
+    docs,
+    proving,
+)
 
 app = typer.Typer(
     name="holdfast",

@@ -50,13 +50,17 @@ def _in_scope(message: Control, account: str, book: str) -> bool:
 
 
 def adjust(state: LedgerState, message: ExitAdjust) -> Change:
-    """New exits of an open position. Raises ContractViolation when it is not the open one, or its version has moved on."""
+    """New exits of an open position. One that is gone is no error: nothing is changed, and `why` says `position_gone`.
+
+    Raises ContractViolation when the position's version has moved on.
+    """
     change = Change(
         UpdateKind.ADJUSTED, message.id, message.correlation_id, f"{message.by}: {message.why}"[:1000]
     )
     position = state.positions.get(message.position_id)
     if position is None:
-        raise ContractViolation("position_id", f"{message.position_id} is not open")
+        change.why = f"{Code.POSITION_GONE.value}: {message.position_id} is not open; {change.why}"[:1000]
+        return change
     if message.position_version is not None and message.position_version != position.version:
         raise ContractViolation(
             "position_version",

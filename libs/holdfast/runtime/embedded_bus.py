@@ -80,9 +80,9 @@ def address(settings: Settings) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def prepare(directory: Path, settings: BusSettings) -> EmbeddedBus:
-    """Choose server and port and write *directory*/bus.conf. Nothing is started. Raises NoBusError."""
-    server, name = find_server()
+def prepare(directory: Path, settings: BusSettings, server: Path | None = None) -> EmbeddedBus:
+    """Choose server (unless one is given) and port, and write *directory*/bus.conf. Nothing is started. Raises NoBusError."""
+    server, name = find_server() if server is None else (server, server.name)
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     port, note = _choose_port(directory, settings.port)
@@ -129,9 +129,11 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
 
 
 @contextmanager
-def embedded(directory: Path, settings: BusSettings | None = None) -> Iterator[str]:
+def embedded(
+    directory: Path, settings: BusSettings | None = None, server: Path | None = None
+) -> Iterator[str]:
     """A bus that runs as long as the block, for tests and tools. Its address is what `with` gives."""
-    bus = prepare(directory, settings or BusSettings())
+    bus = prepare(directory, settings or BusSettings(), server)
     with (
         (directory / "bus.log").open("ab") as log,
         subprocess.Popen(bus.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,

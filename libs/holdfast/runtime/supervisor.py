@@ -68,7 +68,7 @@ def service_programs(
     own = {variable_of("bus.url"), variable_of("state.directory")}
     env = {name: value for name, value in os.environ.items() if name not in own} | dict(more or {})
     env |= {
-        "PYTHONPATH": os.pathsep.join([*_import_roots(), *filter(None, [env.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([*import_roots(), *filter(None, [env.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
         "HOLDFAST_DIR": str(settings.dir.resolve()),
         "HOLDFAST_REDIS_URL": url,
@@ -81,7 +81,7 @@ def service_programs(
     return [Program(name, (sys.executable, "-m", f"services.{name}"), env) for name in services]
 
 
-def _import_roots() -> list[str]:
+def import_roots() -> list[str]:
     """Where a child finds `holdfast` and `services`, whatever way this process found them."""
     services = importlib.util.find_spec("services")
     places = list(services.submodule_search_locations or ()) if services is not None else []

@@ -1,0 +1,170 @@
+"""Who wishes: a producer that keeps its intents and repeats the unanswered ones with their ids, and one that means harm.
+
+Orders to open and close, with and without exits, market and limit; and beside them what strangers send: malformed, expired,
+replayed, an id once more with other content, both sides at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from holdfast.contracts.streams import INTENT_RESULT, ORDER_INTENT
+from proving.sim.bus import SimBus
+from proving.sim.dice import Dice, Faults
+from proving.sim.market import Market
+from proving.sim.server import Fields, Id
+from proving.sim.trace import Trace
+
+EVERY_S = (0.1, 1.2)
+REPEAT_AFTER_S = 5.0
+NOT_AN_END = frozenset({"accepted", "unknown"})
+FORGED: tuple[bytes, ...] = (
+    b"",
+    b"not json",
+    b"[]",
+    b'{"symbol":"BTC/USDT","side":"buy"}',
+    b'{"symbol":"BTC/USDT","side":"buy","quantity":"-1"}',
+    b'{"symbol":"BTC/USDT","side":"buy","quantity":"NaN"}',
+    b'{"symbol":"BTC/USDT","side":"buy","quantity":"1","leverage":"1000"}',
+    b'{"symbol":"NOPE","side":"buy","quantity":"1"}',
+    b'{"id":"forged-account","symbol":"BTC/USDT","side":"buy","quantity":"1","account":"nobody"}',
+    b'{"id":"forged-type","symbol":"BTC/USDT","side":"buy","quantity":0.1}',
+    b'{"action":"close","symbol":"BTC/USDT","position_id":"p-nobody"}',
+    b'{"action":"cancel","order_id":"nobody"}',
+    b"{" + b'"x":' * 20_000,
+)
+
+
+@dataclass(slots=True)
+class Wish:
+    """An intent of ours."""
+
+    body: bytes
+    sent_s: float
+    ended: str = ""
+    times: int = 1
+
+
+class Producer:
+    """See the module."""
+
+    def __init__(
+        self, bus: SimBus, market: Market, dice: Dice, faults: Faults, trace: Trace, accounts: list[str]
+    ) -> None:
+        self._bus, self._market, self._dice, self._faults, self._trace = bus, market, dice, faults, trace
+        self._accounts = accounts
+        self.wishes: dict[str, Wish] = {}
+        self.is_wishing = True
+        self.eagerness = 2.0 ** dice.between("producer|eagerness", -1.5, 1.0)
+        bus.taps.append(self._hear)
+
+    def start(self) -> None:
+        self._later()
+
+    def _later(self) -> None:
+        pause = self._dice.between("producer|every", *EVERY_S) * self.eagerness
+        self._bus.loop.call_later(pause, self._turn)
+
+    def _turn(self) -> None:
+        self._later()
+        now = self._bus.loop.time()
+        for wish in self.wishes.values():
+            if not wish.ended and now - wish.sent_s > REPEAT_AFTER_S * min(wish.times, 4):
+                wish.sent_s, wish.times = now, wish.times + 1
+                self._send(wish.body)
+        if self.is_wishing:
+            self._wish(now)
+            self._harm(now)
+
+    def _wish(self, now: float) -> None:
+        document = self._document()
+        self._keep(document, now)
+        if self._faults.strike("input.opposed", "producer", now) and document.get("side"):
+            other = dict(document, side="sell" if document["side"] == "buy" else "buy")
+            self._keep(other, now)
+
+    def _keep(self, document: dict[str, Any], now: float) -> None:
+        intent_id = f"w{len(self.wishes) + 1}"
+        body = orjson.dumps({"id": intent_id, "at": self._bus.wall_ms(), **document})
+        self.wishes[intent_id] = Wish(body, now)
+        self._send(body)
+
+    def _document(self) -> dict[str, Any]:
+        dice = self._dice
+        symbol = dice.pick("producer|symbol", tuple(self._market.price))
+        document: dict[str, Any] = {
+            "symbol": symbol,
+            "account": dice.pick("producer|account", self._accounts),
+        }
+        kind = dice.roll("producer|kind")
+        if kind < 0.22:
+            document["action"] = "close"
+            if dice.roll("producer|part") < 0.3:
+                document["quantity"] = self._quantity(symbol)
+            return document
+        if kind < 0.27:
+            return document | {"action": "cancel"}
+        document |= {
+            "side": "buy" if dice.roll("producer|side") < 0.6 else "sell",
+            "quantity": self._quantity(symbol),
+        }
+        if kind > 0.85:
+            bid, ask = self._market.quote(symbol)
+            near = float(bid if document["side"] == "buy" else ask)
+            document |= {
+                "type": "limit",
+                "price": f"{near * (1 + dice.between('producer|limit', -0.4, 0.4) / 100):.2f}",
+                "good_till": self._bus.wall_ms() + dice.whole("producer|good", 1_000, 20_000),
+            }
+        return document | self._exits()
+
+    def _quantity(self, symbol: str) -> str:
+        scale = 0.01 if symbol.startswith("BTC") else 0.1
+        return f"{self._dice.whole('producer|quantity', 1, 40) * scale:.2f}"
+
+    def _exits(self) -> dict[str, Any]:
+        dice, wanted = self._dice, {}
+        if dice.roll("producer|exits") < 0.6:
+            wanted["stop_loss"] = f"{dice.between('producer|stop', 0.4, 4.0):.2f}%"
+        if dice.roll("producer|exits") < 0.5:
+            wanted["take_profit"] = f"{dice.between('producer|profit', 0.4, 5.0):.2f}%"
+        if dice.roll("producer|exits") < 0.2:
+            wanted["ttl_s"] = str(dice.whole("producer|ttl", 2, 60))
+        return wanted
+
+    # -- harm ---------------------------------------------------------------------------------------------------------
+
+    def _harm(self, now: float) -> None:
+        dice, faults = self._dice, self._faults
+        if faults.strike("input.forged", "producer", now):
+            self._send(dice.pick("producer|forged", FORGED))
+        if faults.strike("input.expired", "producer", now):
+            self._keep({**self._document(), "expires_at": self._bus.wall_ms() - 1}, now)
+        if self.wishes and faults.strike("input.replayed", "producer", now):
+            self._send(dice.pick("producer|replayed", list(self.wishes.values())).body)
+        if self.wishes and faults.strike("input.changed", "producer", now):
+            document = orjson.loads(dice.pick("producer|changed", list(self.wishes.values())).body)
+            self._send(orjson.dumps({**document, "quantity": "0.77"}))
+
+    def _send(self, body: bytes) -> None:
+        bus = self._bus
+        if bus.loop.time() < bus.gone_until_s or bus.server.is_full:
+            return
+        bus.server.append(ORDER_INTENT.name.encode(), {b"body": body})
+        bus.wake()
+
+    def _hear(self, name: bytes, _: Id, fields: Fields) -> None:
+        if name != _RESULTS:
+            return
+        answer = orjson.loads(fields[b"body"])
+        wish = self.wishes.get(answer["intent_id"])
+        if wish is not None and answer["status"] not in NOT_AN_END:
+            wish.ended = answer["status"]
+
+    def unanswered(self) -> list[str]:
+        """Ids of wishes that have not been told their end."""
+        return [intent_id for intent_id, wish in self.wishes.items() if not wish.ended]
+
+
+_RESULTS = INTENT_RESULT.name.encode()
