@@ -28,15 +28,17 @@ LOST_S = (0.5, 2.0)
 class Waiter:
     """A blocked read."""
 
-    __slots__ = ("future", "process", "serve")
+    __slots__ = ("future", "of_group", "process", "serve")
 
     def __init__(
         self,
         process: Process,
         serve: Callable[[], list[Any]],
         future: "asyncio.Future[list[Any] | Exception]",
+        *,
+        of_group: bool,
     ) -> None:
-        self.process, self.serve, self.future = process, serve, future
+        self.process, self.serve, self.future, self.of_group = process, serve, future, of_group
 
 
 class SimBus:
@@ -95,9 +97,24 @@ class SimBus:
                     waiter.future.set_result(redis_errors.ConnectionError("Connection closed by server."))
 
     def removed(self, names: Sequence[bytes]) -> None:
-        """These keys are gone: whoever waits for one is served again, and hears why not."""
-        self._touched.update(name for name in names if name in self._waiters)
-        self.wake()
+        """These streams are gone: a blocked read of a group ends, as in Redis 7.0; one of a view goes on waiting."""
+        for name in names:
+            for waiter in self._waiters.get(name, ()):
+                if waiter.of_group and not waiter.future.done():
+                    waiter.future.set_result(
+                        redis_errors.ResponseError("UNBLOCKED the stream key no longer exists")
+                    )
+
+    @property
+    def blocked(self) -> int:
+        """How many reads wait."""
+        waiting = {
+            id(waiter.future)
+            for found in self._waiters.values()
+            for waiter in found
+            if not waiter.future.done()
+        }
+        return len(waiting)
 
     def reach(self) -> None:
         """Raises ConnectionError while the server is away."""
@@ -157,7 +174,7 @@ class SimRedis:
             return reply
         loop, process = self._bus.loop, self._process
         future: asyncio.Future[list[Any] | Exception] = loop.create_future()
-        self._bus.block(names, Waiter(process, run, future))
+        self._bus.block(names, Waiter(process, run, future, of_group=operation == "xreadgroup"))
         timer = loop.call_later(block_ms / 1000, _give_up, future, context=Context()) if block_ms else None
         try:
             served = await future
@@ -194,10 +211,10 @@ class SimRedis:
         self._bus.removed(keys)
         return done
 
-    async def set(self, name: str, value: str | bytes) -> bool:
-        """Only so that a key of another type can be had."""
-        self._server.keys.pop(name.encode(), None)
-        self._server.strings[name.encode()] = _bytes(value)
+    async def flushall(self) -> bool:
+        names = sorted(self._server.keys)
+        await self.command("flushall", self._server.wipe)
+        self._bus.removed(names)
         return True
 
     async def xadd(

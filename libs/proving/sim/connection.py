@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from proving.sim.bus import SimRedis
 
 
+FEWEST_WORDS = {b"XADD": 5, b"XACK": 4, b"XTRIM": 4, b"SET": 3}
+
+
 class Pool:
     """One connection at a time, as many as are asked for."""
 
@@ -58,17 +61,8 @@ class Connection:
 
 def transaction(server: GroupServer, commands: Sequence[Sequence[bytes]]) -> list[Any]:
     """Replies to MULTI, commands, EXEC. One that cannot be queued aborts all; one that fails while they run, itself alone."""
-    replies: list[Any] = ["OK"]
-    refused = False
-    for command in commands[1:-1]:
-        if server.is_full and command[0] == b"XADD":
-            refused = True
-            replies.append(
-                redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
-            )
-        else:
-            replies.append("QUEUED")
-    if refused:
+    replies: list[Any] = ["OK", *(_queued(server, command) for command in commands[1:-1])]
+    if any(isinstance(reply, Exception) for reply in replies):
         replies.append(redis_errors.ExecAbortError("Transaction discarded because of previous errors."))
         return replies
     outcome: list[Any] = []
@@ -80,6 +74,16 @@ def transaction(server: GroupServer, commands: Sequence[Sequence[bytes]]) -> lis
     return [*replies, outcome]
 
 
+def _queued(server: GroupServer, command: Sequence[bytes]) -> str | redis_errors.ResponseError:
+    """QUEUED, or why not."""
+    name = command[0].upper()
+    if len(command) < FEWEST_WORDS.get(name, 1):
+        return redis_errors.ResponseError(f"wrong number of arguments for '{name.decode().lower()}' command")
+    if server.is_full and name == b"XADD":
+        return redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    return "QUEUED"
+
+
 def execute(server: GroupServer, command: Sequence[bytes]) -> Any:
     """Run one command as it stands on the wire: those that Holdfast's publisher sends."""
     name, rest = command[0].upper(), list(command[1:])
@@ -89,6 +93,8 @@ def execute(server: GroupServer, command: Sequence[bytes]) -> Any:
         return server.ack(rest[0], rest[1], rest[2:])
     if name == b"XTRIM" and rest[1].upper() == b"MINID":
         return server.trim(rest[0], min_id=rest[-1])
+    if name == b"SET":
+        return server.put(rest[0], rest[1])
     raise redis_errors.ResponseError(f"unknown command '{name.decode()}'")
 
 

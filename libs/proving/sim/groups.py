@@ -82,7 +82,8 @@ class GroupServer(StreamServer):
         if group.read is not None:
             group.read += len(ids)
         else:
-            group.read = _distance(stream, group.last)
+            first_read = _distance(stream, ids[0])
+            group.read = _distance(stream, group.last) if first_read is None else first_read + len(ids) - 1
         self._undo.append(lambda: _unread(group, ids, before, read))
         return [(shown(stream.ids[n]), stream.fields[n]) for n in range(first, last)]
 

@@ -108,6 +108,12 @@ class StreamServer:
             )
         return stream, found
 
+    def put(self, name: bytes, value: bytes) -> str:
+        """SET: a key that is no stream."""
+        self.keys.pop(name, None)
+        self.strings[name] = value
+        return "OK"
+
     def delete(self, *names: bytes) -> int:
         gone = 0
         for name in names:
@@ -155,6 +161,8 @@ class StreamServer:
 
     def _next_id(self, stream: StreamKey, wanted: bytes) -> Id:
         ms, seq = stream.last
+        if stream.last == LAST:
+            raise ResponseError("The stream has exhausted the last possible ID, unable to add more items")
         if wanted == b"*":
             now = self._now_ms()
             return (now, 0) if now > ms else (ms, seq + 1)
