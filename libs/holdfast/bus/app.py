@@ -148,6 +148,11 @@ class ServiceApp:
         self._stoppers.append(run)
 
     @property
+    def view(self) -> LedgerView | None:
+        """Its view of the ledger, where it has one."""
+        return self._ledger[0] if self._ledger else None
+
+    @property
     def ended_because(self) -> str:
         """Why it stopped; empty when it was asked to, or still runs."""
         return self._exit[1] if self._exit else ""

@@ -43,6 +43,10 @@ KINDS: dict[str, float] = {
     "input.replayed": 0.05,
     "input.changed": 0.03,  # an id once more, with another body
     "input.opposed": 0.08,  # long and short at once
+    # people; no faults, but left out as faults are when a failure is shrunk
+    "person.control": 0.03,
+    "person.adjust": 0.15,
+    "person.close": 0.05,
     # prices
     "market.gap": 0.01,
     "market.bad_print": 0.01,

@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from pathlib import Path
 from typing import Any
 
+from holdfast.bus.app import ServiceApp
 from holdfast.runtime.locks import AlreadyHeld, Holder
 from proving.sim.dice import Dice, Faults
 from proving.sim.loop import PROCESS, SimLoop
@@ -62,6 +63,7 @@ class Process:
         """Its wall clock minus the world's."""
         self.exit_code: int | None = None
         self.why = ""
+        self.app: ServiceApp | None = None
         self.was_paused = False
         """Whether a successor was started while it was away or its lock was lost."""
         self.on_death: Callable[[Process, str], None] = lambda _process, _why: None

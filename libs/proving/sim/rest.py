@@ -7,7 +7,11 @@ service runs.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from holdfast.contracts.messages import row_json
+from holdfast.contracts.rows import OrderRow, PositionRow
 
 if TYPE_CHECKING:
     from proving.sim.world import World
@@ -73,7 +77,7 @@ def _complaints(world: "World") -> list[tuple[str, str]]:
         found.append(
             ("INV-2", f"not armed: {told}; {len(inspector.positions())} positions, ledger at {inspector.seq}")
         )
-    return found + _crossed(world) + _files(world)
+    return found + _crossed(world) + _files(world) + _views(world)
 
 
 def _crossed(world: "World") -> list[tuple[str, str]]:
@@ -108,3 +112,27 @@ def _files(world: "World") -> list[tuple[str, str]]:
     if sorted(entry["position_id"] for entry in entries) != held:
         found.append(("INV-8", f"positions_ledger.json has {len(entries)} positions, the ledger {len(held)}"))
     return found
+
+
+def _views(world: "World") -> list[tuple[str, str]]:
+    """INV-8: every service's view is the ledger, as far as it looks at it."""
+    found = []
+    positions = {row["position_id"]: row for row in world.inspector.positions()}
+    orders = {row["order_id"]: row for row in world.inspector.live_orders()}
+    for name, process in sorted(world.processes.items()):
+        view = process.app.view if process.app is not None else None
+        if view is None:
+            continue
+        if view.seq != world.inspector.seq:
+            found.append(
+                ("INV-8", f"the view of {name} is at {view.seq}, the ledger at {world.inspector.seq}")
+            )
+        if _rows(view.positions) != positions:
+            found.append(("INV-8", f"the view of {name} has other positions than the ledger"))
+        if any(orders.get(key) != row for key, row in _rows(view.orders).items()):
+            found.append(("INV-8", f"the view of {name} has other orders than the ledger"))
+    return found
+
+
+def _rows(rows: Mapping[str, PositionRow | OrderRow]) -> dict[str, Any]:
+    return {key: json.loads(row_json(row)) for key, row in rows.items()}

@@ -27,6 +27,7 @@ from proving.sim.dice import Dice, Faults
 from proving.sim.inspector import Inspector
 from proving.sim.loop import SimLoop
 from proving.sim.market import Market
+from proving.sim.person import Person
 from proving.sim.process import Dead, Locks, Points, Process
 from proving.sim.producer import Producer
 from proving.sim.reading import PlainReading
@@ -151,7 +152,7 @@ class World:
 
     async def _serve(self, process: Process) -> int:
         try:
-            app = self._build(process)
+            app = process.app = self._build(process)
             code = await app.serve()
         except Terminal as error:  # as runtime.entry does
             process.why = str(error)
@@ -259,7 +260,7 @@ class World:
         from proving.sim.rest import come_to_rest
 
         asyncio.events._set_running_loop(None)  # noqa: SLF001 - a loop of ours inside nobody else's
-        mischief = Mischief(self)
+        mischief, person = Mischief(self), Person(self)
 
         async def live() -> None:
             for service in SERVICES:
@@ -269,10 +270,12 @@ class World:
             self.market.start()
             self.loop.call_later(2.0, self.producer.start)
             mischief.start()
+            person.start()
             await self._until(lambda: self.trace.steps >= self.setup.steps, 3_600.0)
             self.faults.active = False
             self.producer.is_wishing = False
             mischief.end()
+            person.leave()
             await come_to_rest(self)
 
         try:
