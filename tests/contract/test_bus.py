@@ -319,6 +319,21 @@ async def test_a_bus_that_never_answers_ends_the_service(tmp_path):
     assert await ends(bus_app.ServiceApp(LEDGER, settings)) == EXIT_UNAVAILABLE
 
 
+async def test_a_start_that_meets_a_passing_fault_is_tried_again(bus_url, tmp_path):
+    """The ledger compares itself with the bus while it starts; one lost answer ended it (simulator, seed 11)."""
+    app, tries = bus_app.ServiceApp(LEDGER, settings_for(bus_url, tmp_path)), []
+
+    async def start():
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise Transient("bus: Timeout reading from server")
+        app.stop()
+
+    app.on_start(start)
+    assert await ends(app) == 0
+    assert tries == [0, 1]
+
+
 async def test_an_abandoned_entry_that_was_trimmed_away_is_told(bus, bus_url, tmp_path, monkeypatch):
     """Redis drops such an entry from the pending list when it is claimed, without a word; we say what was lost."""
     monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)

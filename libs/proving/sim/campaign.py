@@ -13,7 +13,7 @@ from proving.sim.menu import KINDS
 from proving.sim.run import Result, run_seed
 from proving.sim.sometimes import SOMETIMES
 
-ENOUGH_STEPS = 1_500_000
+ENOUGH_STEPS = 3_000_000
 """From so many steps on, a rare situation that was never reached is a failure of the simulator."""
 
 

@@ -39,7 +39,7 @@ class Market:
         self._later()
         now = self._bus.loop.time()
         if self._faults.strike("market.silent", "feed", now, 0.3):
-            self._silent_until_s = now + self._dice.between("market|silence", 5.0, 40.0)
+            self._silent_until_s = now + self._dice.between("market|silence", 5.0, 60.0)
             self._trace.fault(now, "market.silent")
         for symbol in self.price:
             self._move(symbol, now)

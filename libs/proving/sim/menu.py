@@ -50,5 +50,5 @@ KINDS: dict[str, float] = {
     # prices
     "market.gap": 0.01,
     "market.bad_print": 0.01,
-    "market.silent": 0.01,
+    "market.silent": 0.02,
 }

@@ -71,7 +71,7 @@ class Person:
         if dice.roll("person|insist") < 0.3:
             wish["insist"] = True
         if dice.roll("person|version") < 0.2:
-            wish["position_version"] = row["version"]
+            wish["position_version"] = row.get("version", 1)
         self._say(EXIT_ADJUST, **wish)
 
     def _close(self) -> None:
