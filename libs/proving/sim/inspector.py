@@ -18,6 +18,7 @@ from holdfast.venues.paper_record import PaperRecord
 from proving.audit import Audit
 from proving.sim.server import Fields, Id
 from proving.sim.store import template
+from proving.sim.watch import Watch
 from services.executor.app import PAPER
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Inspector:
         self.recoveries: list[float] = []
         self._down: list[float] = []
         self.waits: Counter[str] = Counter()
-        world.bus.taps.append(self._hear)
+        self.watch = Watch(self._ledger, world.bus.server, self.report)
+        world.bus.taps += [self._hear, self.watch.hear]
         world.bus.server.on_ack = self._acknowledged
 
     # -- what changes -------------------------------------------------------------------------------------------------
@@ -160,6 +162,7 @@ class Inspector:
         return beat.get("armed_through") == self.seq and beat.get("armed") == len(self.positions())
 
     def _acknowledged(self, name: bytes, group: bytes, entry_id: Id) -> None:
+        self.watch.acknowledged(name, group, entry_id)
         if name in _INTENTS and group == EXECUTOR.encode():
             intent_id = self._entries.get((name, entry_id))
             if intent_id is not None:

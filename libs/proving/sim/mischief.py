@@ -125,7 +125,7 @@ class Mischief:
     def _trim(self) -> None:
         """The newest work of one stream is lost, delivered or not."""
         world, server = self._world, self._world.bus.server
-        work = [stream.name.encode() for stream in STREAMS if stream.reading is Reading.WORK]
+        work = [stream.name.encode() for stream in STREAMS if stream.reading is Reading.WORK] + [_UPDATED]
         name = world.dice.pick("mischief|trim", work)
         stream = server.keys.get(name)
         if stream is None or not stream.ids:

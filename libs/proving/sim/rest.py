@@ -73,7 +73,7 @@ def _complaints(world: "World") -> list[tuple[str, str]]:
         found.append(
             ("INV-2", f"not armed: {told}; {len(inspector.positions())} positions, ledger at {inspector.seq}")
         )
-    return found + _crossed(world) + _files(world)
+    return found + inspector.watch.leftovers() + world.producer.outlived() + _crossed(world) + _files(world)
 
 
 def _crossed(world: "World") -> list[tuple[str, str]]:

@@ -31,7 +31,15 @@ LATE_S = (0.2, 8.0)
 
 
 class Watcher(Protocol):
-    """Sees what passes over the wire, for the figures."""
+    """Sees what passes over the wire, for the figures and for what must not be."""
+
+    def sending(self, rows: Sequence[OrderRow], now_ms: int) -> None:
+        """Orders are about to go on the wire; *now_ms* is their sender's wall time."""
+        ...
+
+    def was_read(self, process: Process, account: str, operation: str, *, failed: bool) -> None:
+        """*process* is about to hear how its read has ended."""
+        ...
 
     def answered(self, outcomes: Sequence[Outcome], *, lost: bool) -> None:
         """The venue has answered a send; *lost*: nobody will hear of it."""
@@ -118,10 +126,12 @@ class SimVenue(PaperVenue):
                 await process.wait("venue.lost", *BACK_S)
                 raise VenueUnreadable(f"{operation}: <html>502 Bad Gateway</html>")
             answer = await self._call(operation, run)
-        except Unanswered as error:
+        except (Unanswered, VenueUnreadable) as error:
+            self.watcher.was_read(process, self.account, operation, failed=True)
             raise VenueUnreadable(str(error)) from error
         finally:
             run.close()
+        self.watcher.was_read(process, self.account, operation, failed=False)
         if nothing is not None and answer != nothing and process.strike("venue.empty", operation):
             return nothing
         return answer
@@ -129,6 +139,7 @@ class SimVenue(PaperVenue):
     # -- the port -----------------------------------------------------------------------------------------------------
 
     async def submit(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
+        self.watcher.sending(orders, now_ms)
         outcomes = await self._call("submit", super().submit(orders, now_ms=now_ms))
         lost = self.process.strike("venue.lost_reply", "submit")
         self.watcher.answered(outcomes, lost=lost)
