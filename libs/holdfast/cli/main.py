@@ -36,7 +36,6 @@ MODULES = (
     settings_cli,
     health,
     docs,
-    proving,
 )
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""`sim`: the proofs, started as processes of their own, because they stand above everything they prove."""
+"""`audit`, `sim`: the proofs, started as programs of their own, because the product never imports what proves it."""
 
 import os
 import subprocess
@@ -7,11 +7,22 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.common import Config, Dir, fail, settings_of
+from holdfast.cli.show import Json
 from holdfast.runtime.supervisor import import_roots
 
 
 def register(app: typer.Typer) -> None:
+    app.command("audit")(audit)
     app.command("sim")(sim)
+
+
+def audit(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
+    """Compare ledger and venue with an arithmetic of its own; changes nothing. Exit code 0 all holds, 1 not at rest, 2 broken."""
+    settings = settings_of(directory, config)
+    if settings.ledger.url:
+        fail("the auditor reads SQLite; for a store in PostgreSQL there is `holdfast ledger verify`", 2)
+    raise typer.Exit(start("proving.audit", [str(settings.dir), *(["--json"] if as_json else [])]))
 
 
 def sim(

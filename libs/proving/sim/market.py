@@ -10,7 +10,7 @@ from proving.sim.bus import SimBus
 from proving.sim.dice import Dice, Faults
 from proving.sim.trace import Trace
 
-SYMBOLS = {"BTC/USDT": 40_000.0, "ETH/USDT": 2_500.0}
+SYMBOLS = {"BTC/USDT": 40_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 100.0}
 FEED_BY = "feed"
 EVERY_S = (0.15, 0.45)
 SPREAD = 0.0002

@@ -16,7 +16,7 @@ from proving.sim.market import Market
 from proving.sim.server import Fields, Id
 from proving.sim.trace import Trace
 
-EVERY_S = (0.1, 1.2)
+EVERY_S = (0.05, 0.6)
 REPEAT_AFTER_S = 5.0
 EXPIRED_MS = 3_600_000
 """So long ago that no clock of this world can think it is still to come."""
@@ -61,6 +61,7 @@ class Producer:
         self._accounts = accounts
         self.wishes: dict[str, Wish] = {}
         self._controls = 0
+        self._sides: dict[str, str] = {}
         self.is_wishing = True
         self.eagerness = 2.0 ** dice.between("producer|eagerness", -1.5, 1.0)
         bus.taps.append(self._hear)
@@ -113,7 +114,7 @@ class Producer:
         if kind < 0.27:
             return document | {"action": "cancel"}
         document |= {
-            "side": "buy" if dice.roll("producer|side") < 0.6 else "sell",
+            "side": self._side(symbol),
             "quantity": self._quantity(symbol),
         }
         if kind > 0.85:
@@ -126,8 +127,14 @@ class Producer:
             }
         return document | self._exits()
 
+    def _side(self, symbol: str) -> str:
+        """Mostly the side it has wished for before, so that positions grow; once in a while the other one."""
+        if self._dice.roll("producer|turn") < 0.15:
+            self._sides[symbol] = "sell" if self._sides.get(symbol) == "buy" else "buy"
+        return self._sides.setdefault(symbol, self._dice.pick("producer|side", ("buy", "sell")))
+
     def _quantity(self, symbol: str) -> str:
-        scale = 0.01 if symbol.startswith("BTC") else 0.1
+        scale = {"BTC": 0.01, "ETH": 0.1}.get(symbol[:3], 1.0)
         return f"{self._dice.whole('producer|quantity', 1, 40) * scale:.2f}"
 
     def _exits(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from proving.sim.world import Setup, Violated, World
 
 Plant = Callable[[ExitStack], None]
 """Patches product code; what it enters on the stack is undone after the run."""
-STEPS = 6_000
+STEPS = 10_000
 MEMORY = Path("/dev/shm")  # noqa: S108 - a world's files are gone with it; where this is missing, any temporary folder does
 
 
@@ -89,6 +89,8 @@ def _run(seed: int, setup: Setup) -> Result:
         world.inspector.report(
             "INV-10", "nothing is ready and nothing is scheduled: everybody waits for ever"
         )
+    if world.faults.counts["store.ambiguous"]:
+        world.sometimes.note("ambiguous commit")
     return Result(
         seed=seed, steps=world.trace.steps, hash=world.trace.hash, virtual_s=world.loop.time(), violations=world.inspector.found,
         faults=world.faults.happened, counts=world.faults.counts, sometimes=world.sometimes.seen, points=world.points,

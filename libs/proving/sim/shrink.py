@@ -25,14 +25,21 @@ class Shrunk:
         return [fault.key for fault in self.result.faults]
 
 
-def shrink(failed: Result, steps: int, plant: Plant | None = None, most_runs: int = MOST_RUNS) -> Shrunk:
+def shrink(
+    failed: Result,
+    steps: int,
+    plant: Plant | None = None,
+    *,
+    kinds: frozenset[str] | None = None,
+    most_runs: int = MOST_RUNS,
+) -> Shrunk:
     """Run the seed of *failed* again and again with fewer faults; it must break the same invariant to count."""
     number, best, runs = failed.violations[0].number, failed, 0
 
     def fails(keys: Sequence[str]) -> Result | None:
         nonlocal runs
         runs += 1
-        result = run_seed(failed.seed, steps, plant, only=frozenset(keys))
+        result = run_seed(failed.seed, steps, plant, only=frozenset(keys), kinds=kinds)
         same = result.violations and result.violations[0].number == number
         return result if same else None
 

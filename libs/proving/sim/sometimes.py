@@ -56,6 +56,7 @@ _CODES = {
     "book_unknown": "book unknown refused",
     "displaced": "harder exit displaced a softer",
 }
+_REUSED = b"was used before with other content"
 _REASONS = {"stop_loss": "stop-loss fired", "take_profit": "take-profit fired", "ttl": "hold time over"}
 
 
@@ -84,6 +85,8 @@ class Sometimes:
             self._update(orjson.loads(fields[b"body"]))
         elif name == _DEAD:
             self.note("dead letter")
+            if _REUSED in fields[b"body"]:
+                self.note("intent id with other content refused")
         elif name == _TICK:
             if self._last_tick_ms and entry_id[0] - self._last_tick_ms > 30_000:
                 self.note("late price told")

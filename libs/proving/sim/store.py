@@ -4,6 +4,7 @@ A transaction is begun, written and committed through a cursor that may fail as 
 it. A process that dies loses its connection, so what it had not committed rolls back.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -25,6 +26,14 @@ def sqlite_error(text: str, code: int) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
     return error
+
+
+def let_go(connection: sqlite3.Connection) -> None:
+    """What becomes of the connection of a dead process. (Closing alone would wait for statements that are still referred to.)"""
+    with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed in good order before
+        if connection.in_transaction:
+            connection.rollback()
+        connection.close()
 
 
 class _Ids:
@@ -56,7 +65,7 @@ class SimDriver(SqliteDriver):
             disk = LazyDisk(self._connection, process.dice)
             self._on_commit = partial(_both, on_commit, disk.committed)
             process.owns(disk.lose_power)
-        process.owns(self._connection.close)
+        process.owns(lambda: let_go(self._connection))
 
     def cursor(self) -> Any:
         self._process.check()

@@ -19,7 +19,7 @@ from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
 from holdfast.venues.port import Events, Outcome, Venue, VenueOrder, VenuePosition, VenueUnreadable
 from proving.sim.process import Process
-from proving.sim.store import sqlite_error
+from proving.sim.store import let_go, sqlite_error
 from services.executor.app import PAPER, rules_of
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class SimRecord(PaperRecord):
 
     def let_go(self) -> None:
         """What the kernel does with the connection of a dead process."""
-        self._db.close()
+        let_go(self._db)
 
 
 class SimVenue(PaperVenue):
