@@ -42,6 +42,8 @@ class Bug:
     breaks: str
     restores: str
     plant: Callable[[Patch], None]
+    kinds: tuple[str, ...] = ()
+    """Faults that provoke it, of the simulator's menu: worlds have these and no others. Empty: whatever their seed chooses."""
     unseen: str = ""
     """Why a simulated world cannot meet it, where that is so: then a scenario of its own must."""
 

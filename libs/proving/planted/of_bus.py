@@ -88,10 +88,10 @@ def fills_known_by_their_entry(patch: Patch) -> None:
 
 
 OF_BUS: tuple[Bug, ...] = (
-    Bug("acknowledge before commit", "INV-8", "read, acknowledged, done", acknowledge_first),
-    Bug("group at $", "INV-4", "the default: a group begins with what comes after it", groups_at_the_end),
-    Bug("no recovery of pending entries", "INV-4", "the default: only new entries are read", pending_is_forgotten),
-    Bug("snapshot without catching up", "INV-8", "load the snapshot, then follow what comes", follow_from_now),
-    Bug("intents known by their stream id", "INV-4", "the bus has an id for everything", ids_from_the_stream),
-    Bug("fills known by their stream id", "INV-4", "the bus has an id for everything", fills_known_by_their_entry),
+    Bug("acknowledge before commit", "INV-8", "read, acknowledged, done", acknowledge_first, kinds=("process.crash", "store.failing", "store.full")),
+    Bug("group at $", "INV-4", "the default: a group begins with what comes after it", groups_at_the_end, kinds=("bus.wipe",)),
+    Bug("no recovery of pending entries", "INV-4", "the default: only new entries are read", pending_is_forgotten, kinds=("process.crash", "bus.lost_reply")),
+    Bug("snapshot without catching up", "INV-8", "load the snapshot, then follow what comes", follow_from_now, kinds=("process.crash",)),
+    Bug("intents known by their stream id", "INV-4", "the bus has an id for everything", ids_from_the_stream, kinds=("input.replayed",)),
+    Bug("fills known by their stream id", "INV-4", "the bus has an id for everything", fills_known_by_their_entry, kinds=("process.crash", "venue.twice")),
 )  # fmt: skip

@@ -110,6 +110,8 @@ class Producer:
             document["action"] = "close"
             if dice.roll("producer|part") < 0.3:
                 document["quantity"] = self._quantity(symbol)
+            if dice.roll("producer|resting") < 0.2:
+                document |= {"type": "limit", "price": self._level(symbol, "far", -4.0, 4.0)}
             return document
         if kind < 0.27:
             return document | {"action": "cancel"}
@@ -125,7 +127,12 @@ class Producer:
                 "price": f"{near * (1 + dice.between('producer|limit', -0.4, 0.4) / 100):.2f}",
                 "good_till": self._bus.wall_ms() + dice.whole("producer|good", 1_000, 20_000),
             }
-        return document | self._exits()
+        return document | self._exits(symbol, document["side"])
+
+    def _level(self, symbol: str, name: str, low_pct: float, high_pct: float) -> str:
+        """A price so many percent from where the market is."""
+        bid, _ = self._market.quote(symbol)
+        return f"{float(bid) * (1 + self._dice.between(f'producer|{name}', low_pct, high_pct) / 100):.2f}"
 
     def _side(self, symbol: str) -> str:
         """Mostly the side it has wished for before, so that positions grow; once in a while the other one."""
@@ -137,12 +144,16 @@ class Producer:
         scale = {"BTC": 0.01, "ETH": 0.1}.get(symbol[:3], 1.0)
         return f"{self._dice.whole('producer|quantity', 1, 40) * scale:.2f}"
 
-    def _exits(self) -> dict[str, Any]:
+    def _exits(self, symbol: str, side: str) -> dict[str, Any]:
         dice, wanted = self._dice, {}
         if dice.roll("producer|exits") < 0.6:
             wanted["stop_loss"] = f"{dice.between('producer|stop', 0.4, 4.0):.2f}%"
         if dice.roll("producer|exits") < 0.5:
             wanted["take_profit"] = f"{dice.between('producer|profit', 0.4, 5.0):.2f}%"
+        if dice.roll("producer|exits") < 0.15 and side in {"buy", "sell"}:
+            away = -1 if side == "buy" else 1
+            wanted["stop_loss"] = self._level(symbol, "stop level", away * 0.3, away * 2.0)
+            wanted["take_profit"] = self._level(symbol, "profit level", -away * 0.3, -away * 2.0)
         if dice.roll("producer|exits") < 0.2:
             wanted["ttl_s"] = str(dice.whole("producer|ttl", 2, 60))
         return wanted
@@ -151,6 +162,14 @@ class Producer:
         """Once in a while a person stops entries, and lets them on again; exits pass in every state."""
         if self._dice.roll("producer|steer") >= HALTED_SHARE:
             return
+        if self._controls and self._faults.strike("input.changed", "control", self._bus.loop.time()):
+            changed = {
+                "id": f"c{self._controls}",
+                "at": self._bus.wall_ms(),
+                "state": "active",
+                "by": "mallory",
+            }
+            self._send(orjson.dumps(changed), CONTROL.name.encode())
         self._control(self._dice.pick("producer|state", ("halted", "reduce_only")))
         self._bus.loop.call_later(self._dice.between("producer|halted", *HALTED_S), self._control, "active")
 

@@ -140,6 +140,9 @@ class SimVenue(PaperVenue):
 
     async def submit(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
         self.watcher.sending(orders, now_ms)
+        process = self.process
+        if not process.faults.rates["clock.jump"] and process.strike("venue.overtaken", "submit"):
+            await self._overtaken(orders, now_ms)
         outcomes = await self._call("submit", super().submit(orders, now_ms=now_ms))
         lost = self.process.strike("venue.lost_reply", "submit")
         self.watcher.answered(outcomes, lost=lost)
@@ -147,6 +150,20 @@ class SimVenue(PaperVenue):
             await self.process.wait("venue.lost", *SLOW_BACK_S)
             raise Unanswered("submit: the answer was lost")
         return outcomes
+
+    async def _overtaken(self, orders: Sequence[OrderRow], now_ms: int) -> None:
+        """The sender gives up before its orders arrive; they do, as late as `send_by` allows. (Not where its clock jumps.)"""
+        process, submit = self.process, super().submit
+        within_s = max(0, min(order.send_by for order in orders) - now_ms) / 1000
+        delay = within_s * process.dice.roll("venue.overtaken")
+
+        def arrive() -> None:
+            if not process.is_dead:
+                _answered(submit(orders, now_ms=now_ms))
+
+        process.loop.call_later(delay, arrive, context=Context())
+        await process.wait("venue.lost", *BACK_S)
+        raise Unanswered("submit: no answer")
 
     async def cancel(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
         return await self._read("cancel", super().cancel(orders, now_ms=now_ms))
