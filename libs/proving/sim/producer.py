@@ -150,7 +150,7 @@ class Producer:
             wanted["stop_loss"] = f"{dice.between('producer|stop', 0.4, 4.0):.2f}%"
         if dice.roll("producer|exits") < 0.5:
             wanted["take_profit"] = f"{dice.between('producer|profit', 0.4, 5.0):.2f}%"
-        if dice.roll("producer|exits") < 0.15 and side in {"buy", "sell"}:
+        if dice.roll("producer|exits") < 0.15:
             away = -1 if side == "buy" else 1
             wanted["stop_loss"] = self._level(symbol, "stop level", away * 0.3, away * 2.0)
             wanted["take_profit"] = self._level(symbol, "profit level", -away * 0.3, -away * 2.0)

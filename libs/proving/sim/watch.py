@@ -32,7 +32,7 @@ _WORK = {stream.name.encode(): stream.groups for stream in STREAMS if stream.rea
 _RESERVE, _FILL, _DEAD = (stream.name.encode() for stream in (ORDER_RESERVE, FILL, DEAD_LETTER))
 _INBOX = frozenset(stream.name.encode() for stream in (ORDER_STATUS, CONTROL, EXIT_ADJUST))
 _OURS = frozenset({_FILL, *_INBOX})
-"""What no stranger writes in a simulated world: each of them can be applied."""
+"""Streams whose messages can all be applied, but for an id that was used before with other content."""
 _LEDGER = LEDGER.encode()
 _APPLIED = (
     "SELECT 1 FROM fills WHERE trade_id = ? AND order_id = ? AND account = ? AND exchange = ? AND symbol = ?"
@@ -50,6 +50,7 @@ class Watch:
         self._proposed: dict[str, str] = {}
         self._bodies: dict[tuple[bytes, Id], bytes] = {}
         self._dead: set[tuple[str, str]] = set()
+        self._first: dict[tuple[bytes, str], bytes] = {}
         self._acked: set[tuple[bytes, bytes, Id]] = set()
         self._unreadable: dict[tuple[int, str], dict[str, tuple[int, int]]] = {}
         """(process, account) -> kind of read that has failed since it last succeeded -> (its wall time then, its skew then)."""
@@ -98,6 +99,8 @@ class Watch:
         """An entry was appended."""
         if name in _WORK:
             self._bodies[name, entry_id] = fields.get(b"body", b"")
+        if name in _OURS:
+            self._first.setdefault((name, orjson.loads(fields[b"body"])["id"]), fields[b"body"])
         if name == _RESERVE:
             reserve = orjson.loads(fields[b"body"])
             order = reserve.get("order")
@@ -112,12 +115,13 @@ class Watch:
         elif name == _DEAD:
             letter = orjson.loads(fields[b"body"])
             self._dead.add((letter["stream"], letter["entry_id"]))
-            if (
-                letter["stream"].encode() in _OURS and letter["payload"]
-            ):  # without one, it was trimmed away unread
-                self._report(
-                    "INV-4", f"{letter['stream']} {letter['entry_id']} is a dead letter: {letter['error']}"
-                )
+            if self._could_be_used(letter["stream"].encode(), letter["payload"].encode()):
+                text = f"{letter['stream']} {letter['entry_id']} is a dead letter: {letter['error']}"
+                self._report("INV-4", text)
+
+    def _could_be_used(self, name: bytes, body: bytes) -> bool:
+        """Whether this is the first message of its id. (An entry without content was trimmed away before it was read.)"""
+        return name in _OURS and bool(body) and self._first.get((name, orjson.loads(body)["id"])) == body
 
     def acknowledged(self, name: bytes, group: bytes, entry_id: Id) -> None:
         """A group is done with an entry."""
