@@ -13,7 +13,7 @@ import heapq
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -42,13 +42,14 @@ class SimLoop(asyncio.BaseEventLoop):
     """See the module. `latency` says how long work in another thread takes, in seconds."""
 
     _ready: deque[events.Handle]
-    _scheduled: list[events.TimerHandle]
     _stopping: bool
 
     def __init__(self, latency: Callable[[], float]) -> None:
         super().__init__()
         self._latency = latency
         self._virtual_s = 0.0
+        self._timers: list[tuple[float, int, events.TimerHandle]] = []
+        self._made = 0
         self.turns = 0
         """Callbacks run so far."""
         self.failures: list[dict[str, Any]] = []
@@ -79,12 +80,34 @@ class SimLoop(asyncio.BaseEventLoop):
             handle._run()  # noqa: SLF001 - what the base class does
 
     def _next_timer(self) -> events.TimerHandle:
-        while self._scheduled:
-            timer = heapq.heappop(self._scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - what the base class does
+        while self._timers:
+            timer = heapq.heappop(self._timers)[2]
             if not timer.cancelled():
                 return timer
         raise Stalled
+
+    def call_at(  # type: ignore[override]  # typeshed's variadic generics say the same
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """As asyncio's. Timers of the same moment run in the order in which they were made."""
+        timer = events.TimerHandle(when, callback, args, self, context)
+        self._made += 1
+        heapq.heappush(self._timers, (when, self._made, timer))
+        return timer
+
+    def call_later(  # type: ignore[override]  # typeshed's variadic generics say the same
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """As asyncio's."""
+        return self.call_at(self._virtual_s + delay, callback, *args, context=context)
+
+    def call_soon(  # type: ignore[override]  # typeshed's variadic generics say the same
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """As asyncio's."""
+        handle = events.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def again(self, handles: list[events.Handle]) -> None:
         """Put parked *handles* in line once more."""

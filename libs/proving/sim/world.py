@@ -111,7 +111,7 @@ class World:
                 "accounts": ["main"] if dice.roll("world|accounts") < 0.6 else ["main", "second"],
                 "bus": {"url": "redis://sim", "store_patience_s": 20, "claim_idle_ms": 5_000, "batch": 100},
                 "ledger": {"snapshot_every_s": 10, "snapshot_every_updates": 60, "verify_on_start": False},
-                "limits": {"max_positions": dice.pick("world|positions", (2, 1000))},
+                "limits": {"max_positions": dice.pick("world|positions", (2, 1000, 1000, 1000))},
                 "exits": {"stop_loss_pct": "3", "take_profit_pct": "4"},
                 "hedging": {"allow": dice.roll("world|hedging") < 0.2},
                 "paper": {
