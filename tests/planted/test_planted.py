@@ -8,7 +8,6 @@ from holdfast.domain.invariants import STATEMENTS, InvariantViolation
 from holdfast.runtime.faults import Terminal
 from holdfast.store.store import ConstraintBroken
 from proving.planted.bug import Bug
-from proving.planted.catalogue import BUGS
 from tests.planted import table
 from tests.planted._world import World
 from tests.planted.bugs import SCENARIOS, SHOWN

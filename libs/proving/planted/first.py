@@ -218,7 +218,7 @@ FIRST: tuple[Bug, ...] = (
     Bug("unreadable is flat", "INV-7", "what cannot be read is taken for empty, and entries go on",
         unreadable_is_flat, kinds=("venue.unreadable",)),
     Bug("gaps are passed over", "INV-8", "apply updates as they come, without counting",
-        gaps_are_passed_over, kinds=("bus.trim", "process.pause", "bus.delay")),
+        gaps_are_passed_over, kinds=("bus.trim_view", "process.pause")),
     Bug("no lock on the store", "INV-9", "start a second ledger on the same store",
         no_lock, unseen="the locks of a simulated machine are the world's own"),
     Bug("no fence in the store", "INV-9", "a ledger that was replaced while it slept goes on writing",

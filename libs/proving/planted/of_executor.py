@@ -6,16 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import FillKind, Role, Side, StatusKind
-from holdfast.contracts.messages import Fill
+from holdfast.contracts.messages import Fill, OrderReserve
 from holdfast.contracts.streams import FILL
 from holdfast.contracts.wire import Out, digest
 from holdfast.domain import pursuit
+from holdfast.domain.ledger_state import Change
 from holdfast.venues.paper_record import PaperRecord
 from holdfast.venues.port import OutcomeKind
-from proving.planted.bug import Bug, Patch
+from proving.planted.bug import Bug, Patch, original
 from services.executor import desk, dispatch, guard, intake, owed, reconcile
 from services.executor import service as executor
 from services.exit_scanner import service as scanner
+from services.ledger import service as ledger
 
 
 def retry_on_timeout(patch: Patch) -> None:
@@ -156,6 +158,18 @@ def no_fence_at_the_venue(patch: Patch) -> None:
     patch.setattr(executor.Executor, "_check_epochs", lambda *_: None)
 
 
+def any_executor_is_right(patch: Patch) -> None:
+    no_fence_at_the_venue(patch)
+    decide = original(ledger, "reserve")
+
+    def without_epochs(state: Any, request: OrderReserve, *rest: Any) -> Change:
+        epoch = max(request.epoch, state.executors.get(request.account, 0))
+        change: Change = decide(state, request.evolve(epoch=epoch), *rest)
+        return change
+
+    patch.setattr(ledger, "reserve", without_epochs)
+
+
 def registry_in_memory(patch: Patch) -> None:
     async def on_fills_alone(self: scanner.ExitScanner) -> list[Any]:
         self.armed_through = self._view.seq
@@ -212,6 +226,7 @@ OF_EXECUTOR: tuple[Bug, ...] = (
     Bug("intents acknowledged on arrival", "INV-4", "read is done", acknowledged_on_arrival, kinds=("process.crash",)),
     Bug("trades never read back", "INV-4", "what happened while nobody listened did not happen", trades_are_never_read_back, kinds=("process.crash", "venue.late")),
     Bug("no fence at the venue", "INV-9", "two executors of one account", no_fence_at_the_venue, kinds=("process.pause", "process.twin")),
+    Bug("no executor epoch", "INV-9", "whoever asks is the executor", any_executor_is_right, kinds=("process.pause", "process.twin")),
     Bug("registry only in memory", "INV-2", "exits are registered when a fill is seen (the incident of the empty registry)", registry_in_memory, kinds=("process.crash",)),
     Bug("fired is done", "INV-6", "an exit is sent once, and what becomes of it is its own business", fired_is_done, kinds=("venue.lost_request", "venue.lost_reply", "process.crash")),
     Bug("only longs are watched", "INV-6", "one comparison for both sides", stops_are_looked_at_once),

@@ -143,17 +143,6 @@ def a_reduction_closes(patch: Patch) -> None:
     patch.setattr(settle, "apply_fill", gone)
 
 
-def any_executor_is_right(patch: Patch) -> None:
-    decide = original(ledger, "reserve")
-
-    def without_epochs(state: Any, request: OrderReserve, *rest: Any) -> Change:
-        epoch = max(request.epoch, state.executors.get(request.account, 0))
-        change: Change = decide(state, request.evolve(epoch=epoch), *rest)
-        return change
-
-    patch.setattr(ledger, "reserve", without_epochs)
-
-
 def messages_have_no_memory(patch: Patch) -> None:
     look_up = store.Store.look_up
 
@@ -181,5 +170,4 @@ OF_LEDGER: tuple[Bug, ...] = (
     Bug("shares rounded to cents", "INV-8", "the cost of what is sold, as it is shown to people", rests_are_rounded_away),
     Bug("fees forgotten", "INV-8", "profit is price times quantity", fees_are_for_the_exchange),
     Bug("any exit closes", "INV-4", "a sell while long means that the position is gone", a_reduction_closes),
-    Bug("no executor epoch", "INV-9", "whoever asks is the executor", any_executor_is_right, kinds=("process.pause", "process.twin")),
 )  # fmt: skip

@@ -94,6 +94,8 @@ class Mischief:
     def _wake(self, process: "Process") -> None:
         if not process.is_dead and process.is_paused:
             self._world.trace.fault(self._world.loop.time(), f"{process!r} wakes")
+            if not self._is_over and self._strike("bus.trim_view", service):
+                self._world.bus.server.trim(_UPDATED, maxlen=1)
             process.resume()
 
     # -- the bus ----------------------------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ class Mischief:
     def _trim(self) -> None:
         """The newest work of one stream is lost, delivered or not."""
         world, server = self._world, self._world.bus.server
-        work = [stream.name.encode() for stream in STREAMS if stream.reading is Reading.WORK] + [_UPDATED]
+        work = [stream.name.encode() for stream in STREAMS if stream.reading is Reading.WORK]
         name = world.dice.pick("mischief|trim", work)
         stream = server.keys.get(name)
         if stream is None or not stream.ids:
