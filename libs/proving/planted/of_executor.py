@@ -34,14 +34,14 @@ def retry_on_timeout(patch: Patch) -> None:
 
 def not_found_is_failed(patch: Patch) -> None:
     looks: Counter[str] = Counter()
-    absent = dispatch.Dispatcher._absent
 
-    def three_times(self: dispatch.Dispatcher, row: Any, asked_at: int) -> Any:
+    def three_times(self: dispatch.Dispatcher, row: Any, _: int) -> Any:
         looks[row.order_id] += 1
         if looks[row.order_id] >= 3:
             return self._say(row, StatusKind.ABSENT, evidence="not found three times")
+        self.look_up_soon(row.order_id)
         self.lookups[row.order_id].due = 0
-        return absent(self, row, asked_at) if row.state.value == "unknown" else []
+        return []
 
     patch.setattr(dispatch.Dispatcher, "_absent", three_times)
 

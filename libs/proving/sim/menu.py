@@ -27,7 +27,7 @@ KINDS: dict[str, float] = {
     "store.ambiguous": 0.05,  # an I/O error after the commit
     # the venue
     "venue.lost_request": 0.05,  # a timeout before it has accepted
-    "venue.overtaken": 0.03,  # a timeout, while the order is still on its way, and arrives before its send_by
+    "venue.overtaken": 0.06,  # a timeout, while the order is still on its way, and arrives before its send_by
     "venue.lost_reply": 0.1,  # a timeout after it has accepted
     "venue.slow": 0.03,
     "venue.unreadable": 0.02,  # a read has no usable answer
