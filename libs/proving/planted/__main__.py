@@ -22,11 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         print(line(one), flush=True)
         hunted.append(one)
+        if options.write:
+            measured.keep([one])
     for bug in bugs:
         if bug.unseen:
             print(f"{bug.name}: {bug.unseen}; a scenario kills it (tests/planted)")
-    if options.write:
-        measured.keep(hunted)
     print(verdict(hunted))
     return 0 if all(one.seed is not None for one in hunted) else 1
 

@@ -16,7 +16,7 @@ from proving.planted.bug import Bug
 from proving.planted.catalogue import BUGS
 from proving.sim.run import run_seed
 
-STEPS, MOST_SEEDS = 6_000, 200
+STEPS, MOST_SEEDS = 4_000, 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,13 @@ def send_by_is_a_hint(patch: Patch) -> None:
 
 
 def no_look_at_the_clock(patch: Patch) -> None:
+    propose = original(intake, "propose_entry")
+
+    def without_expiry(intent: Any, *rest: Any) -> Any:
+        return propose(intent.evolve(expires_at=None), *rest)
+
     patch.setattr(intake, "out_of_time", lambda *_: None)
+    patch.setattr(intake, "propose_entry", without_expiry)
 
 
 def order_ids_are_random(patch: Patch) -> None:
@@ -217,7 +223,7 @@ def an_exit_closes_twice_what_is_held(patch: Patch) -> None:
 OF_EXECUTOR: tuple[Bug, ...] = (
     Bug("retry on timeout", "INV-4", "no answer, so once more", retry_on_timeout, kinds=("venue.lost_reply",)),
     Bug("not found three times is failed", "INV-7", "what the exchange does not show was never sent", not_found_is_failed, kinds=("venue.overtaken",)),
-    Bug("empty is flat", "INV-7", "no positions in the answer, so the ledger's are gone", empty_is_flat, kinds=("venue.empty",)),
+    Bug("empty is flat", "INV-7", "no positions in the answer, so the ledger's are gone", empty_is_flat, kinds=("venue.empty", "process.crash")),
     Bug("exits are plain orders", "INV-5", "a sell is a sell: nothing tells the exchange that it may only reduce", exits_are_plain_orders),
     Bug("an exit sent twice as large", "INV-5", "to be sure that all of it goes", an_exit_closes_twice_what_is_held),
     Bug("send_by not checked", "INV-7", "an order is sent when its turn comes, however late", send_by_is_a_hint, kinds=("process.pause", "bus.delay", "store.busy")),

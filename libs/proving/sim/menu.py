@@ -18,7 +18,7 @@ KINDS: dict[str, float] = {
     "bus.rewind": 0.03,  # it restarts without the last commands, as from an old append-only file
     "bus.wipe": 0.015,  # it restarts empty
     "bus.trim": 0.04,  # a work stream loses entries that its group has not finished with
-    "bus.trim_view": 0.3,  # while a process was paused, the updates that it missed were trimmed away, but for the last
+    "bus.trim_view": 0.6,  # while a process was paused, the updates that it missed were trimmed away, but for the last
     "bus.full": 0.02,  # no write is taken for a while
     # the ledger's store
     "store.busy": 0.03,

@@ -15,9 +15,12 @@ from holdfast.contracts.rows import OrderRow
 from holdfast.contracts.streams import (
     CONTROL,
     DEAD_LETTER,
+    EXECUTOR,
     EXIT_ADJUST,
     FILL,
     LEDGER,
+    ORDER_INTENT,
+    ORDER_INTENT_EXIT,
     ORDER_RESERVE,
     ORDER_STATUS,
     STREAMS,
@@ -34,6 +37,9 @@ _INBOX = frozenset(stream.name.encode() for stream in (ORDER_STATUS, CONTROL, EX
 _OURS = frozenset({_FILL, *_INBOX})
 """Streams whose messages can all be applied, but for an id that was used before with other content."""
 _LEDGER = LEDGER.encode()
+_EXECUTOR = EXECUTOR.encode()
+_INTENTS = frozenset(stream.name.encode() for stream in (ORDER_INTENT, ORDER_INTENT_EXIT))
+_ANSWERED = "SELECT 1 FROM intents WHERE intent_id = ?"
 _APPLIED = (
     "SELECT 1 FROM fills WHERE trade_id = ? AND order_id = ? AND account = ? AND exchange = ? AND symbol = ?"
 )
@@ -127,12 +133,24 @@ class Watch:
         """A group is done with an entry."""
         self._acked.add((name, group, entry_id))
         body = self._bodies.get((name, entry_id))
+        if name in _INTENTS and group == _EXECUTOR and body:
+            self._judge_answer(name, body, entry_id)
         if group != _LEDGER or not body or (name.decode(), shown(entry_id).decode()) in self._dead:
             return
         if not self._is_committed(name, orjson.loads(body)):
             self._report(
                 "INV-8", f"{name.decode()} {shown(entry_id).decode()} is acknowledged, and not committed"
             )
+
+    def _judge_answer(self, name: bytes, body: bytes, entry_id: Id) -> None:
+        """INV-4: an intent is finished with when the ledger has answered it."""
+        intent_id = intent_id_of(body)
+        if intent_id is None or self._ledger.execute(_ANSWERED, (intent_id,)).fetchone():
+            return
+        self._report(
+            "INV-4",
+            f"intent {intent_id} ({name.decode()} {shown(entry_id).decode()}) is acknowledged, and not answered",
+        )
 
     def _is_committed(self, name: bytes, document: dict[str, Any]) -> bool:
         ask = self._ledger.execute
@@ -146,7 +164,7 @@ class Watch:
             )
             return ask(_APPLIED, key).fetchone() is not None
         if name == _RESERVE:
-            if ask("SELECT 1 FROM intents WHERE intent_id = ?", (document["intent_id"],)).fetchone():
+            if ask(_ANSWERED, (document["intent_id"],)).fetchone():
                 return True
             epoch = ask("SELECT epoch FROM executors WHERE account = ?", (document["account"],)).fetchone()
             return epoch is not None and int(epoch[0]) > int(
@@ -169,3 +187,13 @@ class Watch:
                     text = f"{len(left)} entries of {name.decode()} were never taken up by {group}, like {shown(left[0]).decode()}"
                     found.append(("INV-4", text))
         return found
+
+
+def intent_id_of(body: bytes) -> str | None:
+    """The id that an intent's sender gave it; None where that cannot be told."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
