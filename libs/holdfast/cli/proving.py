@@ -48,8 +48,22 @@ def sim(
         int | None, typer.Option(min=1, help="Worlds at once; default: one a processor.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
+    planted: Annotated[
+        bool, typer.Option("--planted", help="Hunt the planted bugs, each in up to --seeds worlds.")
+    ] = False,
+    designs: Annotated[
+        bool,
+        typer.Option("--designs", help="The designs of the incidents, and Holdfast, in the same worlds."),
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --planted or --designs: keep the figures for the docs.")
+    ] = False,
 ) -> None:
     """Run the real services through seeded worlds of faults, in virtual time; exit code 1 when anything was violated."""
+    if planted or designs:
+        raise typer.Exit(
+            _compare("proving.planted" if planted else "proving.designs", seeds, first, jobs, write=write)
+        )
     given = {"steps": steps, "seed": seed, "only": only, "for": seconds, "jobs": jobs}
     arguments = ["--seeds", str(seeds), "--first", str(first)]
     for name, value in given.items():
@@ -57,6 +71,12 @@ def sim(
     arguments += ["--trace"] if trace else []
     arguments += ["--json"] if as_json else []
     raise typer.Exit(start("proving.sim", arguments))
+
+
+def _compare(module: str, seeds: int, first: int, jobs: int | None, *, write: bool) -> int:
+    """The planted bugs, or the designs; their exit code."""
+    arguments = ["--seeds", str(seeds), "--first", str(first), "--jobs", str(jobs or os.cpu_count() or 1)]
+    return start(module, arguments + (["--write"] if write else []))
 
 
 def start(module: str, arguments: list[str]) -> int:

@@ -40,7 +40,7 @@ KINDS = {
     "file": "the state file could not be parsed, or said for seconds that nothing was held",
 }
 RESTART_S, REST_S, SWEEP_S, BOUND_S, SWEEP_PCT = (0.1, 4.0), 60.0, 12.0, 20.0, 0.2
-LOOK_S = 0.01
+LOOK_S = 0.02
 """How often a reader opens the state file: the dashboard's reader is one of many."""
 FLAT_S = 5.0
 _WISHES, _TICKS = ORDER_INTENT.name.encode(), MARKET_TICK.name.encode()
@@ -171,7 +171,8 @@ class DesignWorld:
 
         async def live() -> None:
             self._spawn()
-            self._read_file()
+            if "file" in self._design.promise:
+                self._read_file()
             self.market.start()
             self.producer.start()
             await asyncio.sleep(self._seconds)

@@ -18,6 +18,7 @@ from holdfast.venues.paper_record import PaperRecord
 from proving.audit import Audit
 from proving.sim.server import Fields, Id
 from proving.sim.store import template
+from proving.sim.watch import Watch, intent_id_of
 from services.executor.app import PAPER
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Inspector:
         self.recoveries: list[float] = []
         self._down: list[float] = []
         self.waits: Counter[str] = Counter()
-        world.bus.taps.append(self._hear)
+        self.watch = Watch(self._ledger, world.bus.server, self.report)
+        world.bus.taps += [self._hear, self.watch.hear]
         world.bus.server.on_ack = self._acknowledged
 
     # -- what changes -------------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ class Inspector:
 
     def _hear(self, name: bytes, entry_id: Id, fields: Fields) -> None:
         if name in _INTENTS:
-            intent_id = _intent_id(fields.get(b"body", b""))
+            intent_id = intent_id_of(fields.get(b"body", b""))
             if intent_id is not None:
                 self._entries[name, entry_id] = intent_id
         elif name == _BEATS:
@@ -160,6 +162,7 @@ class Inspector:
         return beat.get("armed_through") == self.seq and beat.get("armed") == len(self.positions())
 
     def _acknowledged(self, name: bytes, group: bytes, entry_id: Id) -> None:
+        self.watch.acknowledged(name, group, entry_id)
         if name in _INTENTS and group == EXECUTOR.encode():
             intent_id = self._entries.get((name, entry_id))
             if intent_id is not None:
@@ -168,15 +171,6 @@ class Inspector:
 
 _INTENTS = frozenset({ORDER_INTENT.name.encode(), ORDER_INTENT_EXIT.name.encode()})
 _BEATS = HEARTBEAT.name.encode()
-
-
-def _intent_id(body: bytes) -> str | None:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    found = document.get("id") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else None
 
 
 def _prepared(path: Path) -> Path:

@@ -18,6 +18,7 @@ KINDS: dict[str, float] = {
     "bus.rewind": 0.03,  # it restarts without the last commands, as from an old append-only file
     "bus.wipe": 0.015,  # it restarts empty
     "bus.trim": 0.04,  # a work stream loses entries that its group has not finished with
+    "bus.trim_view": 0.6,  # while a process was paused, the updates that it missed were trimmed away, but for the last
     "bus.full": 0.02,  # no write is taken for a while
     # the ledger's store
     "store.busy": 0.03,
@@ -26,6 +27,7 @@ KINDS: dict[str, float] = {
     "store.ambiguous": 0.05,  # an I/O error after the commit
     # the venue
     "venue.lost_request": 0.05,  # a timeout before it has accepted
+    "venue.overtaken": 0.06,  # a timeout, while the order is still on its way, and arrives before its send_by
     "venue.lost_reply": 0.1,  # a timeout after it has accepted
     "venue.slow": 0.03,
     "venue.unreadable": 0.02,  # a read has no usable answer

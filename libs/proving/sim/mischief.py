@@ -94,6 +94,8 @@ class Mischief:
     def _wake(self, process: "Process") -> None:
         if not process.is_dead and process.is_paused:
             self._world.trace.fault(self._world.loop.time(), f"{process!r} wakes")
+            if not self._is_over and self._strike("bus.trim_view", process.service):
+                self._world.bus.server.trim(_UPDATED, maxlen=1)
             process.resume()
 
     # -- the bus ----------------------------------------------------------------------------------------------------------

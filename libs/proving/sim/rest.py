@@ -77,6 +77,7 @@ def _complaints(world: "World") -> list[tuple[str, str]]:
         found.append(
             ("INV-2", f"not armed: {told}; {len(inspector.positions())} positions, ledger at {inspector.seq}")
         )
+    found += inspector.watch.leftovers() + world.producer.outlived()
     return found + _crossed(world) + _files(world) + _views(world)
 
 

@@ -7,7 +7,7 @@ it. A process that dies loses its connection, so what it had not committed rolls
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from holdfast.runtime.ids import Ids
 from holdfast.runtime.locks import AlreadyHeld
 from holdfast.store.opening import OpenStore, open_store, sqlite_path, taken
 from holdfast.store.sqlite import SqliteDriver
+from proving.sim.disk import LazyDisk, is_lazy
 from proving.sim.process import Locks, Process
 
 
@@ -60,6 +61,10 @@ class SimDriver(SqliteDriver):
     def __init__(self, path: Path, process: Process, on_commit: Callable[[], None]) -> None:
         super().__init__(path)
         self._process, self._on_commit = process, on_commit
+        if is_lazy(self._connection):
+            disk = LazyDisk(self._connection, process.dice)
+            self._on_commit = partial(_both, on_commit, disk.committed)
+            process.owns(disk.lose_power)
         process.owns(lambda: let_go(self._connection))
 
     def cursor(self) -> Any:
@@ -69,6 +74,11 @@ class SimDriver(SqliteDriver):
     def close(self) -> None:
         self._process.check()
         super().close()
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
 
 
 class SimCursor:

@@ -31,7 +31,15 @@ LATE_S = (0.2, 8.0)
 
 
 class Watcher(Protocol):
-    """Sees what passes over the wire, for the figures."""
+    """Sees what passes over the wire, for the figures and for what must not be."""
+
+    def sending(self, rows: Sequence[OrderRow], now_ms: int) -> None:
+        """Orders are about to go on the wire; *now_ms* is their sender's wall time."""
+        ...
+
+    def was_read(self, process: Process, account: str, operation: str, *, failed: bool) -> None:
+        """*process* is about to hear how its read has ended."""
+        ...
 
     def answered(self, outcomes: Sequence[Outcome], *, lost: bool) -> None:
         """The venue has answered a send; *lost*: nobody will hear of it."""
@@ -118,10 +126,12 @@ class SimVenue(PaperVenue):
                 await process.wait("venue.lost", *BACK_S)
                 raise VenueUnreadable(f"{operation}: <html>502 Bad Gateway</html>")
             answer = await self._call(operation, run)
-        except Unanswered as error:
+        except (Unanswered, VenueUnreadable) as error:
+            self.watcher.was_read(process, self.account, operation, failed=True)
             raise VenueUnreadable(str(error)) from error
         finally:
             run.close()
+        self.watcher.was_read(process, self.account, operation, failed=False)
         if nothing is not None and answer != nothing and process.strike("venue.empty", operation):
             return nothing
         return answer
@@ -129,6 +139,10 @@ class SimVenue(PaperVenue):
     # -- the port -----------------------------------------------------------------------------------------------------
 
     async def submit(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
+        self.watcher.sending(orders, now_ms)
+        process = self.process
+        if not process.faults.rates["clock.jump"] and process.strike("venue.overtaken", "submit"):
+            await self._overtaken(orders, now_ms)
         outcomes = await self._call("submit", super().submit(orders, now_ms=now_ms))
         lost = self.process.strike("venue.lost_reply", "submit")
         self.watcher.answered(outcomes, lost=lost)
@@ -136,6 +150,20 @@ class SimVenue(PaperVenue):
             await self.process.wait("venue.lost", *SLOW_BACK_S)
             raise Unanswered("submit: the answer was lost")
         return outcomes
+
+    async def _overtaken(self, orders: Sequence[OrderRow], now_ms: int) -> None:
+        """The sender gives up before its orders arrive; they do, as late as `send_by` allows. (Not where its clock jumps.)"""
+        process, submit = self.process, super().submit
+        within_s = max(0, min(order.send_by for order in orders) - now_ms) / 1000
+        delay = within_s * process.dice.roll("venue.overtaken")
+
+        def arrive() -> None:
+            if not process.is_dead:
+                _answered(submit(orders, now_ms=now_ms))
+
+        process.loop.call_later(delay, arrive, context=Context())
+        await process.wait("venue.lost", *BACK_S)
+        raise Unanswered("submit: no answer")
 
     async def cancel(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
         return await self._read("cancel", super().cancel(orders, now_ms=now_ms))

@@ -16,6 +16,7 @@ from typing import Any
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.seams import Seams
 from holdfast.contracts.messages import Fill
+from holdfast.contracts.rows import OrderRow
 from holdfast.contracts.streams import EXECUTOR, EXIT_SCANNER, LEDGER, STATE_PUBLISHER
 from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal, Transient
 from holdfast.runtime.settings import Settings
@@ -193,6 +194,14 @@ class World:
         """See `venue.Watcher`."""
         if lost and any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes):
             self.sometimes.note("answer to a send lost")
+
+    def sending(self, rows: Sequence[OrderRow], now_ms: int) -> None:
+        """See `venue.Watcher`."""
+        self.inspector.watch.sending(rows, now_ms)
+
+    def was_read(self, process: Process, account: str, operation: str, *, failed: bool) -> None:
+        """See `venue.Watcher`."""
+        self.inspector.watch.was_read(process, account, operation, failed=failed)
 
     def told(self, fills: Sequence[Fill]) -> None:
         """See `venue.Watcher`."""
