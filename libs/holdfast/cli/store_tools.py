@@ -163,9 +163,9 @@ async def _remove(client: "Client") -> str:
 def _ledger_lock(settings: "Settings") -> Any:
     """The ledger's own lock, so that none can start meanwhile. Ends the command when one runs."""
     from holdfast.runtime.locks import AlreadyHeld, hold
-    from holdfast.store.opening import sqlite_path
+    from holdfast.store.opening import lock_of, sqlite_path
 
     try:
-        return hold(sqlite_path(settings.dir).with_suffix(".lock"), "holdfast ledger republish")
+        return hold(lock_of(sqlite_path(settings.dir)), "holdfast ledger republish")
     except AlreadyHeld as held:
         fail(f"stop the ledger first: {held}")

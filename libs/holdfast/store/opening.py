@@ -1,20 +1,24 @@
-"""Opening the store: lock, migrate, raise the epoch. A second ledger on the same store is told who holds it.
+"""Opening the store: lock, look, migrate, raise the epoch. A second ledger on the same store is told who holds it.
 
 The epoch goes up with every take-over and is checked inside every transaction, so a ledger that was paused for an hour
 and wakes beside its successor cannot write (INV-9).
+
+What is there is looked at before it is used (`store.soundness`): a store is made only where there never was one.
 """
 
 from pathlib import Path
 
 import orjson
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from holdfast.runtime.faults import EXIT_HELD, EXIT_TERMINAL, Terminal
+from holdfast.runtime.files import sync_folder
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.locks import AlreadyHeld, Lock, hold
+from holdfast.store import schema, soundness
 from holdfast.store.postgres import PostgresDriver
-from holdfast.store.sqlite import WHAT_TO_DO, SqliteDriver
-from holdfast.store.store import Store
+from holdfast.store.sqlite import SqliteDriver
+from holdfast.store.store import WHAT_TO_DO, Store
 
 HEAD = "0001"
 """The schema this code is written for."""
@@ -25,8 +29,11 @@ class OpenStore(Store):
     """A store with the lock that makes this process its one writer."""
 
     lock: Lock | None = None
+    path: Path | None = None
 
     def close(self) -> None:
+        if self.path is not None:
+            soundness.closing(self.path)
         super().close()
         if self.lock is not None:
             self.lock.release()
@@ -37,70 +44,92 @@ def sqlite_path(directory: Path) -> Path:
     return directory / "ledger" / "ledger.db"
 
 
+def lock_of(path: Path) -> Path:
+    """The lock of the one writer of a SQLite store."""
+    return path.with_suffix(".lock")
+
+
 def open_store(*, url: str, directory: Path, who: str, ids: Ids, check: bool = True) -> OpenStore:
     """The store, ready for its one writer. Raises Terminal: held by another (with its name), damaged, or too new."""
     return (
-        _open_postgres(url, who, ids) if url else _open_sqlite(sqlite_path(directory), who, ids, check=check)
+        _open_postgres(url, who, ids, check=check)
+        if url
+        else _open_sqlite(sqlite_path(directory), who, ids, check=check)
     )
 
 
 def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = hold(path.with_suffix(".lock"), who)
+        lock = hold(lock_of(path), who)
     except AlreadyHeld as held:
         raise Terminal(f"another ledger has this store: {held}", EXIT_HELD) from held
     try:
-        _migrate(f"sqlite:///{path}", path)
+        if soundness.look(path):
+            migrate_sqlite(path)
+        else:
+            create_sqlite(path)
         driver = SqliteDriver(path)
         if check and (found := driver.integrity()):
             driver.close()
             raise Terminal(
                 f"the store {path} is damaged: {'; '.join(found[:5])}. {WHAT_TO_DO}", EXIT_TERMINAL
             )
-        store = _taken(driver, who, ids)
+        store = _taken(driver, who, ids, check=check)
     except BaseException:
         lock.release()
         raise
-    store.lock = lock
+    store.lock, store.path = lock, path
+    soundness.opened(path)
     return store
 
 
-def _taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> OpenStore:
+def _taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids, *, check: bool) -> OpenStore:
     """`_take_over`, with its errors told apart; the connection is closed where it fails."""
     try:
-        return _take_over(driver, who, ids)
+        store = _take_over(driver, who, ids)
+        if check:
+            store.check_end()
     except Exception as error:
         driver.close()
         raise driver.translate(error) from error
+    return store
 
 
-def _open_postgres(url: str, who: str, ids: Ids) -> OpenStore:
+def _open_postgres(url: str, who: str, ids: Ids, *, check: bool) -> OpenStore:
     driver = PostgresDriver(url)
     try:
         if not driver.lock():
             raise Terminal(f"another ledger has this store: {driver.holder()}", EXIT_HELD)
-        _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), None)
+        _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), "in PostgreSQL")
     except BaseException:
         driver.close()
         raise
-    return _taken(driver, who, ids)
+    return _taken(driver, who, ids, check=check)
 
 
-def _migrate(url: str, path: Path | None) -> None:
-    """Bring the schema to HEAD. Raises Terminal for a store written by newer code, or for a file that is no store."""
-    if path is not None and not path.exists():
-        path.touch(mode=0o600)
+def create_sqlite(path: Path) -> None:
+    """A new, empty store at *path*: whole, or not there. Raises Terminal."""
+    making = path.with_suffix(".making")
+    making.unlink(missing_ok=True)
+    making.touch(mode=0o600)
+    migrate_sqlite(making)
+    making.replace(path)
+    sync_folder(path.parent)
+
+
+def migrate_sqlite(path: Path) -> None:
+    """Bring the file's schema to HEAD. Raises Terminal for a store written by newer code, or for a file that is no store."""
+    _migrate(f"sqlite:///{path}", str(path))
+
+
+def _migrate(url: str, what: str) -> None:
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            found = _version(connection)
+            found = _version(connection, what)
             if found == HEAD:
                 return
-            if found is not None and found > HEAD:
-                raise Terminal(
-                    f"the store has schema {found}; this is Holdfast for schema {HEAD}. Use the newer version"
-                )
             from alembic.command import upgrade
             from alembic.config import Config
 
@@ -112,20 +141,36 @@ def _migrate(url: str, path: Path | None) -> None:
         if isinstance(error, Terminal):
             raise
         raise Terminal(
-            f"the store {path or 'in PostgreSQL'} cannot be opened: {error.__cause__ or error}"
+            f"the store {what} cannot be opened: {error.__cause__ or error}. {WHAT_TO_DO}"
         ) from error
     finally:
         engine.dispose()
 
 
-def _version(connection: object) -> str | None:
-    from sqlalchemy import Connection, inspect
-
-    assert isinstance(connection, Connection)
-    if not inspect(connection).has_table("alembic_version"):
+def _version(connection: Connection, what: str) -> str | None:
+    """The schema that is there, None where there is nothing of ours. Raises Terminal: newer, or somebody else's."""
+    tables = set(inspect(connection).get_table_names())
+    ours = set(schema.metadata.tables)
+    if "alembic_version" not in tables:
+        if tables & ours or (tables and connection.dialect.name == "sqlite"):
+            raise Terminal(
+                f"the store {what} is not one of Holdfast's: it has tables ({', '.join(sorted(tables)[:5])}) and no schema version of ours. "
+                "Put it elsewhere, and restore a backup if there was a store"
+            )
         return None
     row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
-    return str(row[0]) if row else None
+    found = str(row[0]) if row else "(none)"
+    if found.isdigit() and found > HEAD:
+        raise Terminal(
+            f"the store has schema {found}; this is Holdfast for schema {HEAD}. Use the newer version"
+        )
+    if not found.isdigit() or "store" not in tables:
+        raise Terminal(f"the store {what} is not one of Holdfast's: its schema is {found}. Put it elsewhere")
+    if found == HEAD and (missing := ours - tables):
+        raise Terminal(
+            f"the store {what} is damaged: table {', '.join(sorted(missing))} is missing. {WHAT_TO_DO}"
+        )
+    return found
 
 
 def _take_over(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> OpenStore:
@@ -135,6 +180,9 @@ def _take_over(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> Ope
     row = cursor.fetchone()
     writer = orjson.dumps({"service": who}).decode()
     if row is None:
+        cursor.execute("SELECT count(*) FROM updates")
+        if cursor.fetchone()[0]:
+            raise Terminal(f"the store is damaged: it has a journal, and no name. {WHAT_TO_DO}")
         store_id, epoch = "s" + ids.new(), 1
         cursor.execute(
             f"INSERT INTO store (one, store_id, epoch, writer) VALUES (1, {mark}, {mark}, {mark})",

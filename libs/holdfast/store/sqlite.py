@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.runtime.faults import Terminal, Transient
 from holdfast.store.sql import Dialect
-from holdfast.store.store import ConstraintBroken
+from holdfast.store.store import WHAT_TO_DO, ConstraintBroken
 
 _PASSING = (
     sqlite3.SQLITE_BUSY,
@@ -20,7 +20,6 @@ _PASSING = (
     sqlite3.SQLITE_READONLY,
 )
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-WHAT_TO_DO = "Restore a backup, or see docs/troubleshooting.md"
 
 
 class SqliteDriver:
