@@ -10,6 +10,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli import (
     adopt,
+    backups,
     docs,
     health,
     listing,
@@ -22,7 +23,7 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, backups, paper, settings_cli, health, docs)
 
 app = typer.Typer(
     name="holdfast",

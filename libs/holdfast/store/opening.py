@@ -101,7 +101,7 @@ def _open_postgres(url: str, who: str, ids: Ids, *, check: bool) -> OpenStore:
     try:
         if not driver.lock():
             raise Terminal(f"another ledger has this store: {driver.holder()}", EXIT_HELD)
-        _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), "in PostgreSQL")
+        migrate_postgres(url)
     except BaseException:
         driver.close()
         raise
@@ -121,6 +121,11 @@ def create_sqlite(path: Path) -> None:
 def migrate_sqlite(path: Path) -> None:
     """Bring the file's schema to HEAD. Raises Terminal for a store written by newer code, or for a file that is no store."""
     _migrate(f"sqlite:///{path}", str(path))
+
+
+def migrate_postgres(url: str) -> None:
+    """As `migrate_sqlite`."""
+    _migrate(url.replace("postgresql://", "postgresql+psycopg://", 1), "in PostgreSQL")
 
 
 def _migrate(url: str, what: str) -> None:

@@ -53,7 +53,7 @@ class SqliteDriver:
         code = getattr(error, "sqlite_errorcode", None)
         if isinstance(error, sqlite3.OperationalError) and code is not None and (code & 0xFF) in _PASSING:
             return Transient(f"store {self.path.name}: {error}")
-        if code is not None and (code & 0xFF) in _DAMAGED:
+        if (code is not None and (code & 0xFF) in _DAMAGED) or "decode to UTF-8" in str(error):
             return Terminal(f"the store {self.path} is damaged: {error}. {WHAT_TO_DO}")
         return error
 
