@@ -16,6 +16,7 @@ from holdfast.runtime.files import sync_folder
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.locks import AlreadyHeld, Lock, hold
 from holdfast.store import schema, soundness
+from holdfast.store.batch import GENESIS
 from holdfast.store.postgres import PostgresDriver
 from holdfast.store.sqlite import SqliteDriver
 from holdfast.store.store import WHAT_TO_DO, Store
@@ -31,12 +32,19 @@ class OpenStore(Store):
     lock: Lock | None = None
     path: Path | None = None
 
+    def leave_mark(self, *, closed: bool) -> None:
+        """Say beside the store where it ends (`store.soundness`); not where another ledger has taken it over."""
+        if self.path is not None and self.lock is not None and self.lock.is_held:
+            seq, hashed = self.last()
+            soundness.leave(self.path, soundness.Mark(self.store_id, seq, hashed, closed))
+
     def close(self) -> None:
-        if self.path is not None:
-            soundness.closing(self.path)
-        super().close()
-        if self.lock is not None:
-            self.lock.release()
+        try:
+            self.leave_mark(closed=True)
+        finally:
+            super().close()
+            if self.lock is not None:
+                self.lock.release()
 
 
 def sqlite_path(directory: Path) -> Path:
@@ -75,25 +83,44 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
             raise Terminal(
                 f"the store {path} is damaged: {'; '.join(found[:5])}. {WHAT_TO_DO}", EXIT_TERMINAL
             )
-        store = _taken(driver, who, ids, check=check)
+        store = _taken(driver, who, ids, path=path, check=check)
     except BaseException:
         lock.release()
         raise
     store.lock, store.path = lock, path
-    soundness.opened(path)
+    store.leave_mark(closed=False)
     return store
 
 
-def _taken(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids, *, check: bool) -> OpenStore:
+def _taken(
+    driver: SqliteDriver | PostgresDriver, who: str, ids: Ids, *, path: Path | None = None, check: bool
+) -> OpenStore:
     """`_take_over`, with its errors told apart; the connection is closed where it fails."""
     try:
-        store = _take_over(driver, who, ids)
-        if check:
-            store.check_end()
+        _check_end(driver, path, check=check)
+        return _take_over(driver, who, ids)
     except Exception as error:
         driver.close()
         raise driver.translate(error) from error
-    return store
+
+
+def _check_end(driver: SqliteDriver | PostgresDriver, path: Path | None, *, check: bool) -> None:
+    """Before the epoch is raised: a store that is refused stays as it is."""
+    cursor = driver.cursor()
+    cursor.execute("SELECT store_id, epoch FROM store")
+    row = cursor.fetchone()
+    store = Store(driver, store_id=row[0] if row else "", epoch=int(row[1]) if row else 0)
+    if row is None and store.last()[0]:
+        raise Terminal(f"the store is damaged: it has a journal, and no name. {WHAT_TO_DO}")
+    if check and row is not None:
+        store.check_end()
+    mark = soundness.left(path) if path is not None else None
+    if path is not None and mark is not None:
+        found = driver.cursor()
+        found.execute(f"SELECT hash FROM updates WHERE seq = {driver.dialect.mark}", (mark.seq,))
+        there = found.fetchone()
+        hashed = there[0] if there else GENESIS if not mark.seq else None
+        soundness.check(path, store.store_id, store.last()[0], hashed)
 
 
 def _open_postgres(url: str, who: str, ids: Ids, *, check: bool) -> OpenStore:
@@ -185,9 +212,6 @@ def _take_over(driver: SqliteDriver | PostgresDriver, who: str, ids: Ids) -> Ope
     row = cursor.fetchone()
     writer = orjson.dumps({"service": who}).decode()
     if row is None:
-        cursor.execute("SELECT count(*) FROM updates")
-        if cursor.fetchone()[0]:
-            raise Terminal(f"the store is damaged: it has a journal, and no name. {WHAT_TO_DO}")
         store_id, epoch = "s" + ids.new(), 1
         cursor.execute(
             f"INSERT INTO store (one, store_id, epoch, writer) VALUES (1, {mark}, {mark}, {mark})",

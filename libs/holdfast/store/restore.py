@@ -2,7 +2,7 @@
 
 What was there is never overwritten: it stays in the same folder as `ledger-before-TIME.db`, with its write-ahead log. The order of
 the steps is the trick. A log lies beside a *name*, and SQLite would apply it to whatever has that name; so the old log is moved away
-before the new store gets the name, and the mark of `store.soundness` lies there meanwhile. Whenever this is cut short, the next
+before the new store gets the name, and a mark of `store.soundness` asks for it meanwhile. Whenever this is cut short, the next
 start either finds the old store whole, or the new one, or says that something is missing.
 """
 
@@ -92,13 +92,13 @@ def put_in_place(new: Path, path: Path, epoch: int, stamp: str) -> Path | None:
         os.link(path, aside)
         kept = aside
     if log.exists():
-        soundness.opened(path)
+        soundness.leave(path, soundness.Mark("", 0, "", closed=False))
         log.rename(soundness.log_of(aside))
         kept = kept or soundness.log_of(aside)
     memory.unlink(missing_ok=True)
     new.replace(path)
     sync_folder(path.parent)
-    soundness.closing(path)
+    soundness.mark_of(path).unlink(missing_ok=True)
     return kept
 
 
