@@ -16,6 +16,7 @@ from holdfast.cli import (
     listing,
     orders,
     paper,
+    quarantine,
     settings_cli,
     steer,
     store_tools,
@@ -23,7 +24,21 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, backups, paper, settings_cli, health, docs)
+MODULES = (
+    up,
+    listing,
+    orders,
+    steer,
+    watch,
+    adopt,
+    store_tools,
+    backups,
+    quarantine,
+    paper,
+    settings_cli,
+    health,
+    docs,
+)
 
 app = typer.Typer(
     name="holdfast",
