@@ -80,7 +80,7 @@ async def test_a_view_is_the_newest_snapshot_and_every_update_behind_it(bus, bus
     await ledger.snapshot(3)
     await ledger.snapshot(7, parts=3)
     async with following(bus_url, tmp_path) as follower:
-        await wait_until(lambda: follower.shows(10), "the view")
+        await wait_until(lambda: follower.resets and follower.shows(10), "the view")
         await ledger.publish([11, 12])
         await wait_until(lambda: follower.shows(12), "what came later")
 

@@ -5,6 +5,7 @@ repeatable-read transaction. Rows come as a stream, so that a journal of million
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -69,6 +70,11 @@ class SqliteReader:
             for row in self.rows("PRAGMA foreign_key_check")
         ]
 
+    def constraints(self) -> set[str]:
+        """Names of the constraints that the tables have."""
+        declared = " ".join(row[0] or "" for row in self.rows("SELECT sql FROM sqlite_master"))
+        return set(re.findall(r"\bCONSTRAINT (\w+)", declared))
+
     def copy_to(self, target: Path) -> None:
         """A whole, consistent, durable copy in *target*, which must not exist yet. Raises OSError or sqlite3.Error."""
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -125,6 +131,15 @@ class PostgresReader:
     def integrity(self) -> list[str]:
         """The server watches over its own files and constraints."""
         return []
+
+    def constraints(self) -> set[str]:
+        """Names of the constraints that the tables have."""
+        return {
+            row[0]
+            for row in self.rows(
+                "SELECT conname FROM pg_constraint WHERE connamespace = current_schema()::regnamespace"
+            )
+        }
 
     def close(self) -> None:
         self._connection.close()

@@ -75,6 +75,7 @@ CHECKS: Mapping[str, str] = {
     "intents": "every intent has one end, or an order that is alive",
     "fills": "every fill is recorded once",
     "arithmetic": "every position is what its fills make of it",
+    "orders": "every order is filled by what its fills sum to",
     "sums": "fills = positions + trades, in pieces and in money, to the last digit",
     "trades": "every trade is what its fills make of it",
     "reasons": "every trade's exit is explained by its reason",
@@ -264,7 +265,7 @@ class _Verifier:
 
     def _look_at_live_rows(self) -> None:
         check, arithmetic = self._checks["invariants"], self._checks["arithmetic"]
-        arithmetic.count = self._refold.folded
+        arithmetic.count = self._checks["orders"].count = self._refold.folded
         positions = self._rows(PositionRow, "SELECT body FROM positions")
         orders: dict[str, list[OrderRow]] = {}
         for order in self._rows(OrderRow, "SELECT body FROM orders WHERE live = 1"):
@@ -298,8 +299,11 @@ class _Verifier:
         check.count = 1
         for problem in self._store.integrity():
             check.broken(problem)
+        there = self._store.constraints()
         for table in schema.metadata.sorted_tables:
             for rule in sorted(table.constraints, key=lambda rule: str(rule.name)):
+                if rule.name is not None and rule.name not in there:
+                    check.broken(f"{table.name}: its constraint {rule.name} is missing")
                 if isinstance(rule, CheckConstraint):
                     check.count += 1
                     sql = f"SELECT count(*) FROM {table.name} WHERE NOT ({rule.sqltext})"
