@@ -452,7 +452,7 @@ def test_a_store_restored_from_a_backup_against_a_newer_stream_is_refused(desk, 
     newest = desk.newest
     path = tmp_path / "ledger" / "ledger.db"
     desk.close()
-    for old in path.parent.glob("ledger.db*"):
+    for old in (*path.parent.glob("ledger.db*"), path.with_suffix(".mark")):
         old.unlink()
     (tmp_path / "backup.db").rename(path)
     restored = Desk(tmp_path)
