@@ -14,7 +14,7 @@ StateUnreadable: unreadable is never empty.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +26,7 @@ from holdfast.domain.registry import positions_ledger
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock, SystemClock
 from holdfast.runtime.files import remove_leftovers, write_atomically
-from holdfast.runtime.locks import Lock, hold, holder_of
+from holdfast.runtime.locks import Held, hold, holder_of
 from holdfast.state_rows import (
     BadState,
     amount_of,
@@ -205,13 +205,18 @@ def _identity(path: Path) -> tuple[int, int]:
 class StateFiles:
     """The directory of one writer: its lock, and the four files written together. For `services/state_publisher`."""
 
-    def __init__(self, directory: Directory = None, clock: Clock | None = None) -> None:
-        self.directory, self._clock = state_directory(directory), clock
-        self._lock: Lock | None = None
+    def __init__(
+        self,
+        directory: Directory = None,
+        clock: Clock | None = None,
+        hold: Callable[[Path, str, Clock], Held] = hold,
+    ) -> None:
+        self.directory, self._clock, self._hold = state_directory(directory), clock or SystemClock(), hold
+        self._lock: Held | None = None
 
     def take(self, who: str) -> list[str]:
         """Become the one writer; removes and returns what a killed one left behind. Raises AlreadyHeld, OSError."""
-        self._lock = hold(self.directory / LOCK, who, self._clock)
+        self._lock = self._hold(self.directory / LOCK, who, self._clock)
         return remove_leftovers(self.directory)
 
     def release(self) -> None:

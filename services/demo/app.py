@@ -1,24 +1,23 @@
 """Wiring of demo."""
 
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.streams import DEMO, INTENT_RESULT, MARKET_TICK
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
 from services.demo.service import Demo
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     """The service, ready to run. Raises Terminal when `demo` cannot work as it is set."""
     if settings.demo.fast >= settings.demo.slow:
         raise Terminal(
             f"demo.fast ({settings.demo.fast}) must be less than demo.slow ({settings.demo.slow})",
             EXIT_CONFIG,
         )
-    app = ServiceApp(DEMO, settings, clock=clock, ids=ids)
+    app = ServiceApp(DEMO, settings, seams)
     view = LedgerView()
     try:
         demo = Demo(settings, view, app.clock)

@@ -4,15 +4,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.streams import EXECUTOR, INTENT_RESULT, MARKET_TICK, ORDER_INTENT, ORDER_INTENT_EXIT
 from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_HELD, Terminal
-from holdfast.runtime.ids import Ids
-from holdfast.runtime.locks import AlreadyHeld, Lock, hold
+from holdfast.runtime.locks import AlreadyHeld, Held
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
@@ -47,30 +46,34 @@ def may_be_repeated(fields: Mapping[bytes, bytes]) -> bool:
     return b'"repeated":false' not in fields.get(b"body", b"")
 
 
+def paper_venue(settings: Settings, account: str) -> Venue:
+    """The paper venue of *account*, on its own record under `settings.dir`. Raises VenueUnreadable."""
+    record = PaperRecord(settings.dir / "paper" / f"{account}.db", account, PAPER)
+    return PaperVenue(account, PAPER, settings=settings.paper, instruments=rules_of(settings), record=record)
+
+
 class Premises:
     """The locks and the venues that they guard: taken at start, given back at the end."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
-        self._locks: list[Lock] = []
+    def __init__(
+        self, settings: Settings, seams: Seams, open_venue: Callable[[Settings, str], Venue]
+    ) -> None:
+        self._settings, self._seams, self._open_venue = settings, seams, open_venue
+        self._locks: list[Held] = []
         self.venues: dict[tuple[str, str], Venue] = {}
 
     async def open(self) -> None:
         """One executor per account (INV-9). Raises Terminal when another one runs, or a record cannot be read."""
-        rules = rules_of(self._settings)
         for account in self._settings.accounts:
+            lock = self._settings.dir / "locks" / f"executor-{account}.lock"
             try:
-                self._locks.append(
-                    hold(self._settings.dir / "locks" / f"executor-{account}.lock", EXECUTOR, self._clock)
-                )
-                record = PaperRecord(self._settings.dir / "paper" / f"{account}.db", account, PAPER)
+                self._locks.append(self._seams.hold(lock, EXECUTOR, self._seams.clock))
+                venue = self._open_venue(self._settings, account)
             except AlreadyHeld as error:
                 raise Terminal(str(error), EXIT_HELD) from error
             except VenueUnreadable as error:
                 raise Terminal(str(error)) from error
-            self.venues[account, PAPER] = PaperVenue(
-                account, PAPER, settings=self._settings.paper, instruments=rules, record=record
-            )
+            self.venues[account, PAPER] = venue
 
     async def close(self) -> None:
         for venue in self.venues.values():
@@ -79,10 +82,15 @@ class Premises:
             lock.release()
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(
+    settings: Settings,
+    seams: Seams | None = None,
+    *,
+    open_venue: Callable[[Settings, str], Venue] = paper_venue,
+) -> ServiceApp:
     """The service, ready to run. Paper is the only exchange there is here, so `dry_run` has nothing to override."""
-    app = ServiceApp(EXECUTOR, settings, clock=clock, ids=ids)
-    premises = Premises(settings, app.clock)
+    app = ServiceApp(EXECUTOR, settings, seams)
+    premises = Premises(settings, app.seams, open_venue)
     view = LedgerView(
         Tables(
             "positions", "orders", "books", "fills", "control", "totals",

@@ -3,13 +3,12 @@
 import gc
 
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts.codes import Role
 from holdfast.contracts.streams import EXIT_SCANNER, MARKET_TICK
 from holdfast.contracts.trusted import Tables
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.clock import Clock
-from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
 from services.exit_scanner.service import ExitScanner
 
@@ -19,13 +18,13 @@ LOOK_EVERY_S = 0.25
 """How often deadlines, retries and escalations are looked at without a tick."""
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     """The service, ready to run.
 
     It reads every kind of update: any may carry a position or an exit order, and one left out would leave it bare. Of
     intents it needs the answers to its own, of orders the exits.
     """
-    app = ServiceApp(EXIT_SCANNER, settings, clock=clock, ids=ids)
+    app = ServiceApp(EXIT_SCANNER, settings, seams)
     view = LedgerView(
         Tables(
             "positions",

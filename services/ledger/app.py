@@ -1,15 +1,16 @@
 """Wiring of the ledger."""
 
+from collections.abc import Callable
+
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts import streams
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.limits import Limits
 from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules
-from holdfast.runtime.clock import Clock
-from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
-from holdfast.store.opening import open_store
+from holdfast.store.opening import OpenStore, open_store
 from services.ledger.service import Ledger
 
 HEAL_EVERY_S = 0.5
@@ -34,9 +35,11 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(
+    settings: Settings, seams: Seams | None = None, *, open_store: Callable[..., OpenStore] = open_store
+) -> ServiceApp:
     """The ledger, ready to run. Opening the store may raise Terminal: another ledger has it."""
-    app = ServiceApp(streams.LEDGER, settings, clock=clock, ids=ids, serial=True)
+    app = ServiceApp(streams.LEDGER, settings, seams, serial=True)
     store = open_store(
         url=settings.ledger.url,
         directory=settings.dir,

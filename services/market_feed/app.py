@@ -1,6 +1,7 @@
 """Wiring of market_feed."""
 
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts.streams import MARKET_FEED
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
@@ -30,9 +31,9 @@ def source_of(settings: Settings, clock: Clock, ids: Ids) -> Source:
     return SyntheticSource(spec, Record(directory, "synthetic"), clock, ids.new)
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     """The service, ready to run. Raises Terminal when `feed.spec` is wrong."""
-    app = ServiceApp(MARKET_FEED, settings, clock=clock, ids=ids)
+    app = ServiceApp(MARKET_FEED, settings, seams)
     source = source_of(settings, app.clock, app.ids)
     feed = MarketFeed(source)
 

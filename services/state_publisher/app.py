@@ -1,11 +1,10 @@
 """Wiring of the state publisher."""
 
 from holdfast.bus.app import ServiceApp
+from holdfast.bus.seams import Seams
 from holdfast.contracts import streams
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
-from holdfast.runtime.ids import Ids
 from holdfast.runtime.locks import AlreadyHeld
 from holdfast.runtime.settings import Settings
 from holdfast.state import StateFiles
@@ -17,10 +16,10 @@ TICKS_BACK, BEATS_BACK, BLOCKED_BACK, TRADES_BACK = 2_000, 200, 20, 1_000
 """How many entries of each view are read again at start."""
 
 
-def build(settings: Settings, clock: Clock | None = None, ids: Ids | None = None) -> ServiceApp:
+def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     """The state publisher, ready to run. It takes the lock of the state directory when it starts."""
-    app = ServiceApp(streams.STATE_PUBLISHER, settings, clock=clock, ids=ids)
-    view, files = LedgerView(), StateFiles(settings.state_directory(), app.clock)
+    app = ServiceApp(streams.STATE_PUBLISHER, settings, seams)
+    view, files = LedgerView(), StateFiles(settings.state_directory(), app.clock, app.seams.hold)
     publisher = StatePublisher(view, files, app.clock, Options.of(settings))
 
     async def take() -> None:

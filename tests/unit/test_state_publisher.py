@@ -12,7 +12,6 @@ from holdfast.contracts import streams
 from holdfast.contracts.codes import ExitReason, PositionSide
 from holdfast.contracts.messages import Trade
 from holdfast.domain.kpi import BUCKET_MS
-from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.files import WriteFailed
 from holdfast.runtime.locks import hold
@@ -348,7 +347,7 @@ def settings_for(directory):
 
 
 async def test_a_second_publisher_is_refused_and_told_who_writes(tmp_path):
-    app = build(settings_for(tmp_path), SystemClock())
+    app = build(settings_for(tmp_path))
     with (
         hold(tmp_path / state.LOCK, "state_publisher"),
         pytest.raises(Terminal, match=r"is held by state_publisher \(process") as caught,

@@ -7,25 +7,20 @@ reach the bus, create groups, `on_start`, load the ledger view, drain what was l
 import asyncio
 import gc
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
-os.environ.setdefault(
-    "FASTSTREAM_SUPERVISOR_DISABLED", "1"
-)  # its restarts have no backoff; `_keep_reading` has
-
-from faststream.redis import RedisBroker
 from redis.exceptions import ResponseError
 
 from holdfast import __version__
-from holdfast.bus.connection import SOCKET_TIMEOUT_S, Publisher, connect, is_passing
+from holdfast.bus.connection import Publisher, is_passing
 from holdfast.bus.follow import Reader, Wanted, follow, text
 from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.patience import patiently
+from holdfast.bus.seams import Seams
 from holdfast.bus.tasks import cancel_all
 from holdfast.bus.work import Handler, Work, Worker
 from holdfast.contracts.codes import UpdateKind
@@ -33,9 +28,7 @@ from holdfast.contracts.messages import Heartbeat, LedgerUpdated, SnapshotReques
 from holdfast.contracts.streams import HEARTBEAT, SNAPSHOT_REQUEST, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.clock import Clock, SystemClock
 from holdfast.runtime.faults import EXIT_TERMINAL, EXIT_UNAVAILABLE, Terminal, Transient
-from holdfast.runtime.ids import Ids, SystemIds
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.bus")
@@ -56,15 +49,15 @@ class ServiceApp:
         self,
         name: str,
         settings: Settings,
+        seams: Seams | None = None,
         *,
-        clock: Clock | None = None,
-        ids: Ids | None = None,
         instance: str = "0",
         serial: bool = False,
     ) -> None:
         self.name, self.settings, self.instance = name, settings, instance
-        self.clock: Clock = clock or SystemClock()
-        self.ids: Ids = ids or SystemIds(self.clock)
+        self.seams = seams or Seams()
+        self.clock = self.seams.clock
+        self.ids = self.seams.ids(self.clock)
         self.incarnation = self.ids.new()
         self.bus_fullness_pct: float | None = None
         """Share of the bus's memory in use, percent; None while it is not known."""
@@ -184,16 +177,9 @@ class ServiceApp:
                 loop.add_signal_handler(signum, self.stop)
             except (NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test drives us
                 break
-        self.client = connect(self.settings.bus.url)
+        self.client = self.seams.connect(self.settings.bus.url)
         self.publisher = Publisher(self.client, self.name, self.settings.bus.prefix)
-        self._broker = RedisBroker(
-            self.settings.bus.url,
-            protocol="2",
-            socket_timeout=SOCKET_TIMEOUT_S,
-            logger=logging.getLogger("holdfast.faststream"),
-            log_level=logging.DEBUG,
-            graceful_timeout=5.0,
-        )
+        self._reading = self.seams.reading(self.settings.bus.url)
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._start(tasks)
@@ -259,7 +245,7 @@ class ServiceApp:
         await cancel_all(tasks)
         for stopper in self._stoppers:
             await stopper()
-        await self._broker.stop()
+        await self._reading.stop()
         await self.client.aclose()
 
     # -- views ----------------------------------------------------------------------------------------------------------
@@ -331,10 +317,10 @@ class ServiceApp:
                 block_ms=bus.block_ms, max_deliveries=bus.max_deliveries, patience_s=bus.store_patience_s, claim_idle_ms=bus.claim_idle_ms,
                 lock=self._serial,
             )  # fmt: skip
-            worker.bind(self._broker, lambda error: self.stop(error.code, str(error)))
+            worker.bind(self._reading, lambda error: self.stop(error.code, str(error)))
             self._workers.append(worker)
         if self._workers:
-            await self._broker.connect()
+            await self._reading.connect()
         for worker in self._workers:
             self._spawn(tasks, self._keep_reading(worker))
         if self._workers:

@@ -1,4 +1,4 @@
-"""Work streams, through FastStream's batch subscribers, made safe.
+"""Work streams, read through `bus.subscription`, made safe.
 
 What FastStream leaves open is closed here (each point has a test):
 - the group exists, at 0, before the subscriber starts; counts are explicit;
@@ -16,14 +16,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from faststream import AckPolicy
-from faststream.redis import RedisBroker, StreamSub
-from faststream.redis.message import RedisBatchStreamMessage
-from faststream.redis.subscriber.usecases import stream_subscriber
 from redis.asyncio import Redis
 
 from holdfast.bus.connection import Publisher, is_passing
 from holdfast.bus.patience import patiently
+from holdfast.bus.subscription import RawEntry, Reading, Subscription
 from holdfast.contracts.messages import DeadLetter
 from holdfast.contracts.streams import DEAD_LETTER, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing, decode, digest
@@ -31,16 +28,10 @@ from holdfast.domain.invariants import InvariantViolation
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import Terminal
 
-vars(stream_subscriber)["CONSUME_ERROR_BACKOFF_SECONDS"] = 0.2  # 5 s there: too long for a stop to wait
-
 log = logging.getLogger("holdfast.bus")
-logging.getLogger("holdfast.faststream").setLevel(
-    logging.CRITICAL
-)  # a lost bus: one line of ours, not pages of its
 T = TypeVar("T")
 
 Handler = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]
-RawEntry = tuple[str, Mapping[bytes, bytes] | None]
 
 MAX_PAYLOAD_CHARACTERS = 150_000
 STRANDED_MS = 1000
@@ -65,7 +56,7 @@ class Work:
 
 
 class Worker:
-    """Runs one Work. `process` is the whole path of a batch; FastStream, the drain and the claimer all call it."""
+    """Runs one Work. `process` is the whole path of a batch; the subscription, the drain and the claimer all call it."""
 
     def __init__(
         self,
@@ -88,7 +79,7 @@ class Worker:
         self._patience_ms, self._claim_idle_ms = int(patience_s * 1000), claim_idle_ms
         self._name = publisher.name(work.stream)
         self._lock = lock or asyncio.Lock()
-        self._subscriber: Any = None
+        self._subscription: Subscription | None = None
         self._on_terminal: Callable[[Terminal], None] = lambda _: None
         self._in_hand: set[str] = set()
         """Entries that this life has taken up and not acknowledged, as far as it knows."""
@@ -98,60 +89,47 @@ class Worker:
         """Why the batch in hand waits: the store or the bus is full, busy or gone. Empty while nothing waits."""
         self.stopping = False
 
-    # -- FastStream ---------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------
 
-    def bind(self, broker: RedisBroker, on_terminal: Callable[[Terminal], None]) -> None:
-        """Declare the batch subscriber. Its parser hands the raw entries through; decoding is ours."""
+    def bind(self, reading: Reading, on_terminal: Callable[[Terminal], None]) -> None:
+        """Declare what is read; *on_terminal* hears why this worker cannot go on."""
         self._on_terminal = on_terminal
-        sub = StreamSub(
+        self._subscription = reading.subscribe(
             self._name,
-            group=self._service,
-            consumer=self._consumer,
-            batch=True,
-            max_records=self.work.batch,
-            polling_interval=self._block_ms,
+            self._service,
+            self._consumer,
+            count=self.work.batch,
+            block_ms=self._block_ms,
+            consume=self._consume,
         )
-        self._subscriber = broker.subscriber(
-            stream=sub, ack_policy=AckPolicy.MANUAL, parser=_parse, decoder=_raw_entries
-        )
-        self._subscriber(self._consume)
 
-    async def _consume(self, entries: list[Any]) -> None:
+    async def _consume(self, entries: list[RawEntry]) -> None:
         try:
-            await self.process([(entry_id, fields) for entry_id, fields in entries])
+            await self.process(entries)
         except Terminal as error:
             self._on_terminal(error)
         except InvariantViolation as error:
             self._on_terminal(Terminal(str(error)))
         except Exception as error:
-            # FastStream would log it and read on: the batch would stay pending, unread and unmentioned.
+            # Whoever reads would log it and read on: the batch would stay pending, unread and unmentioned.
             log.exception("%s: a batch could not be finished with", self.work.stream.name)
             self._on_terminal(Terminal(f"{self.work.stream.name}: {type(error).__name__}: {error}"))
 
     @property
     def is_reading(self) -> bool:
-        """Whether the subscriber's read loop is alive."""
-        tasks = self._subscriber.tasks
-        return bool(self._subscriber.running and tasks and not any(task.done() for task in tasks))
+        """Whether new entries are being read."""
+        return self._subscription is not None and self._subscription.is_reading
 
     async def start(self) -> None:
         """Drain what an earlier life left pending, then read new entries."""
         await self.drain()
-        if not self.stopping:
-            self._say_why_reading_ended()
-            await self._subscriber.stop()
-            self._subscriber.last_id = "0"  # where it creates the group, should a wipe have just removed ours
-            await self._subscriber.start()
+        if not self.stopping and self._subscription is not None:
+            await self._subscription.start()
 
     async def stop(self) -> None:
         self.stopping = True
-        self._say_why_reading_ended()
-        await self._subscriber.stop()
-
-    def _say_why_reading_ended(self) -> None:
-        for task in self._subscriber.tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                log.warning("%s: reading ended: %s", self.work.stream.name, error)
+        if self._subscription is not None:
+            await self._subscription.stop()
 
     # -- entries nobody is reading -----------------------------------------------------------------------------------
 
@@ -343,43 +321,6 @@ def dead_letter(service: str, entry: Entry, why: str, now_ms: int, deliveries: i
         error=why[:1000],
         deliveries=deliveries,
     )
-
-
-async def _parse(message: Any, original: Any = None) -> RedisBatchStreamMessage:  # noqa: ARG001 - FastStream's signature
-    """The batch as it came, without FastStream's envelope."""
-    return RedisBatchStreamMessage(
-        raw_message=message,
-        body=b"",
-        consumer=_NoConsumer(),
-        group=None,
-        correlation_id="batch",
-        message_id="batch",
-    )
-
-
-async def _raw_entries(message: RedisBatchStreamMessage, original: Any = None) -> list[RawEntry]:  # noqa: ARG001
-    raw = message.raw_message
-    return [(_id(entry_id), fields) for entry_id, fields in zip(raw["message_ids"], raw["data"], strict=True)]
-
-
-class _NoConsumer:
-    """Acknowledging is ours; FastStream is given nobody to do it."""
-
-    async def xack(self, name: str, groupname: str, *ids: bytes) -> None:
-        raise NotImplementedError
-
-    async def xdel(self, name: str, *ids: bytes) -> None:
-        raise NotImplementedError
-
-    async def xpending_range(
-        self,
-        name: str,
-        groupname: str,
-        min: bytes,  # noqa: A002 - redis-py's names
-        max: bytes,  # noqa: A002
-        count: int,
-    ) -> list[dict[str, Any]]:
-        raise NotImplementedError
 
 
 def _id(value: Any) -> str:

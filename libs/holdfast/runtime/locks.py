@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import orjson
 
@@ -49,6 +49,14 @@ class AlreadyHeld(RuntimeError):  # noqa: N818 - reads as what happened
             f"{path} is held by {holder or 'a process that has not written its name'}; stop that one first"
         )
         self.path, self.holder = path, holder
+
+
+class Held(Protocol):
+    """A lock that somebody holds, of whatever kind."""
+
+    def release(self) -> None:
+        """Give it up; doing so twice is harmless."""
+        ...
 
 
 class Lock:

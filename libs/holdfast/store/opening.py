@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from holdfast.runtime.faults import EXIT_HELD, EXIT_TERMINAL, Terminal
 from holdfast.runtime.files import sync_folder
 from holdfast.runtime.ids import Ids
-from holdfast.runtime.locks import AlreadyHeld, Lock, hold
+from holdfast.runtime.locks import AlreadyHeld, Held, Lock, hold
 from holdfast.store import schema, soundness
 from holdfast.store.batch import GENESIS
 from holdfast.store.postgres import PostgresDriver
@@ -29,12 +29,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class OpenStore(Store):
     """A store with the lock that makes this process its one writer."""
 
-    lock: Lock | None = None
+    lock: Held | None = None
     path: Path | None = None
 
     def leave_mark(self, *, closed: bool) -> None:
         """Say beside the store where it ends (`store.soundness`); not where another ledger has taken it over."""
-        if self.path is not None and self.lock is not None and self.lock.is_held:
+        if self.path is not None and isinstance(self.lock, Lock) and self.lock.is_held:
             seq, hashed = self.last()
             soundness.leave(self.path, soundness.Mark(self.store_id, seq, hashed, closed))
 
@@ -83,7 +83,7 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
             raise Terminal(
                 f"the store {path} is damaged: {'; '.join(found[:5])}. {WHAT_TO_DO}", EXIT_TERMINAL
             )
-        store = _taken(driver, who, ids, path=path, check=check)
+        store = taken(driver, who, ids, path=path, check=check)
     except BaseException:
         lock.release()
         raise
@@ -92,10 +92,10 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
     return store
 
 
-def _taken(
-    driver: SqliteDriver | PostgresDriver, who: str, ids: Ids, *, path: Path | None = None, check: bool
+def taken(
+    driver: SqliteDriver | PostgresDriver, who: str, ids: Ids, *, path: Path | None = None, check: bool = True
 ) -> OpenStore:
-    """`_take_over`, with its errors told apart; the connection is closed where it fails."""
+    """The store of an open and migrated database, looked at, its epoch raised. The connection is closed where that fails."""
     try:
         _check_end(driver, path, check=check)
         return _take_over(driver, who, ids)
@@ -132,7 +132,7 @@ def _open_postgres(url: str, who: str, ids: Ids, *, check: bool) -> OpenStore:
     except BaseException:
         driver.close()
         raise
-    return _taken(driver, who, ids, check=check)
+    return taken(driver, who, ids, check=check)
 
 
 def create_sqlite(path: Path) -> None:
