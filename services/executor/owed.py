@@ -138,8 +138,12 @@ class Owed:
                     self.confirm(key)
 
     def start_again(self, orders: Mapping[str, OrderRow]) -> None:
-        """The view was loaded afresh: updates may have been missed, and the bus may have lost what was offered."""
+        """The view was loaded afresh: updates may have been missed, and the bus may have lost what was offered.
+
+        The ledger may also have lost what it had: a backup was restored. So what it was known to have counts no more.
+        """
         self._offered.clear()
+        self._known.clear()
         for row in orders.values():
             self.order_row(row)
         for owed in self.fills.values():

@@ -337,7 +337,7 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"this is a letter, not a database" * 100)
 
-    with pytest.raises(Terminal, match="cannot be opened"):
+    with pytest.raises(Terminal, match="is no SQLite database"):
         opened({"url": "", "directory": tmp_path})
     path.unlink()
     opened({"url": "", "directory": tmp_path}).close()

@@ -10,12 +10,14 @@ import typer
 from holdfast import __version__
 from holdfast.cli import (
     adopt,
+    backups,
     docs,
     health,
     listing,
     orders,
     paper,
     proving,
+    quarantine,
     settings_cli,
     steer,
     store_tools,
@@ -32,6 +34,8 @@ MODULES = (
     adopt,
     store_tools,
     proving,
+    backups,
+    quarantine,
     paper,
     settings_cli,
     health,
