@@ -5,6 +5,7 @@ is looked at, not only the end. Nothing of the domain is used: the venue's own t
 """
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +33,13 @@ FAIR_REFUSALS = frozenset(
     }
 )
 """Why an exit may be refused: it has nothing to close, an exit is on its way, or its sender let it expire."""
+
+
+EXITS = ("x-", "drill-close-")
+"""What the ids of exits begin with: the scanner's, and the drill's own."""
+
+
+_END = re.compile(r"^(?P<name>\w+) *\| ended with (?P<how>.+?) after ", re.MULTILINE)
 
 
 class Journal:
@@ -83,9 +91,9 @@ class Journal:
         self.known[row["order_id"]] = row["intent_id"]
         book = self._books[row["book_id"]]
         if is_new and row["role"] == "entry":
-            unknown = [other["order_id"] for other in book.values() if other["state"] == "unknown"]
+            unknown = [other["order_id"] for other in book.values() if other.get("state") == "unknown"]
             self._tally.check("INV-7", not unknown, f"entry {row['order_id']} beside UNKNOWN {unknown}")
-        if row["state"] in ENDED:
+        if row.get("state", "reserved") in ENDED:
             book.pop(row["order_id"], None)
         else:
             book[row["order_id"]] = row
@@ -100,7 +108,7 @@ class Journal:
             "INV-1", len(sides) <= 1 and len(held) <= 1, f"{book} has both sides at update {seq}"
         )
         leaving = sum(
-            (Decimal(row["quantity"]) - Decimal(row["filled"]))
+            (Decimal(row["quantity"]) - Decimal(row.get("filled", "0")))
             for row in live
             if row["role"] == "exit" and not row.get("displaced")
         )
@@ -108,22 +116,31 @@ class Journal:
         self._tally.check("INV-5", leaving <= most, f"{book}: exits of {leaving} for {most} at update {seq}")
 
     def _refused(self, row: Row) -> None:
-        if row.get("action") in {"close", "exit"} or row.get("reduce_only"):
-            self._tally.check(
-                "INV-6",
-                row["code"] in FAIR_REFUSALS,
-                f"an exit was refused: {row['code']} {row.get('reason')}",
-            )
+        if row["intent_id"].startswith(EXITS):
+            text = f"exit {row['intent_id']} was refused: {row['code']}, {row['reason']}"
+            self._tally.check("INV-6", row["code"] in FAIR_REFUSALS, text)
 
 
-def judge(directory: Path, accounts: Sequence[str], tally: Tally) -> dict[str, int]:
-    """Check the stopped installation under *directory*; returns counts worth showing."""
+def judge(
+    directory: Path, accounts: Sequence[str], tally: Tally, pictures: Mapping[int, Mapping[str, str]]
+) -> dict[str, int]:
+    """Check the stopped installation under *directory*; returns counts worth showing.
+
+    *pictures* are the open positions that the streams told, by sequence: the journal must say the same.
+    """
     ledger = sqlite3.connect(f"file:{directory / 'ledger' / 'ledger.db'}?mode=ro", uri=True)
     journal, previous = Journal(tally), 0
     for seq, body in ledger.execute("SELECT seq, body FROM updates ORDER BY seq"):
         tally.check("INV-8", seq == previous + 1, f"update {seq} follows {previous}")
         previous = seq
         journal.take(json.loads(body))
+        if seq in pictures:
+            ours = {name: row["quantity"] for name, row in journal.positions.items()}
+            tally.check(
+                "INV-8",
+                ours == pictures[seq],
+                f"the streams told other positions at {seq}: {pictures[seq]}, not {ours}",
+            )
     for intent, ends in journal.ends.items():
         tally.check("INV-4", len(ends) == 1, f"intent {intent} has the ends {ends}")
     per_intent = Counter(journal.known.values())
@@ -199,12 +216,18 @@ def verify(directory: Path, tally: Tally) -> int:
     return sum(check["count"] for check in checks)
 
 
-def log_of(text: str, tally: Tally) -> dict[str, int]:
-    """INV-10 and INV-3 from what the services said: nobody ended with code 0, nothing was sent twice."""
-    ends = [line for line in text.splitlines() if "ended with" in line]
-    for line in ends:
+def log_of(text: str, asked: Mapping[str, int], tally: Tally) -> dict[str, int]:
+    """INV-10 and INV-3 from what the services said: nobody ended as if all were well, nothing was sent twice.
+
+    *asked* is how often each service was asked to end (SIGTERM): only then is code 0 the right answer.
+    """
+    ends = [(match["name"], match["how"]) for match in _END.finditer(text)]
+    quiet = Counter(name for name, how in ends if how == "code 0")
+    for name, _ in ends:
         tally.check(
-            "INV-10", "ended with code 0 " not in line, f"a service ended as if all were well: {line}"
+            "INV-10",
+            quiet[name] <= asked.get(name, 0),
+            f"{name} ended {quiet[name]} times as if all were well",
         )
     tally.check("INV-3", "submitted twice" not in text, "an order was submitted twice")
     tally.check(
