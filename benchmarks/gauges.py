@@ -38,7 +38,7 @@ def forget_peak(pid: int) -> None:
 
 def file_handles(pid: int) -> int:
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return 0
 

@@ -16,7 +16,7 @@ from holdfast.store.postgres import PostgresDriver
 from holdfast.store.sqlite import WHAT_TO_DO, SqliteDriver
 from holdfast.store.store import Store
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema this code is written for."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
