@@ -11,6 +11,7 @@ from holdfast import __version__
 from holdfast.cli import (
     adopt,
     docs,
+    drill,
     health,
     listing,
     orders,
@@ -22,7 +23,7 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs, drill)
 
 app = typer.Typer(
     name="holdfast",

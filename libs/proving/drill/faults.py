@@ -46,7 +46,7 @@ class Menu:
     orders_tried: set[tuple[str, ...]] = field(default_factory=set)
 
     def deal(self) -> Iterator[Fault]:
-        chance = random.Random(self.seed)  # noqa: S311 - which fault comes next
+        chance = random.Random(self.seed)
         orders, paused, skewed, doubled = (
             cycle(_shuffled(chance, permutations(ORDERED))),
             cycle(_shuffled(chance, (*SERVICES, BUS))),

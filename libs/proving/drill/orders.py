@@ -27,7 +27,7 @@ class Orders:
         self, client: "Redis", accounts: tuple[str, ...], seed: int, longest_pause_s: float = 0.4
     ) -> None:
         self._client, self._accounts, self._longest_pause_s = client, accounts, longest_pause_s
-        self._random = random.Random(seed)  # noqa: S311 - orders for show
+        self._random = random.Random(seed)
         self._stopping = threading.Event()
         self.sent: dict[str, str] = {}
         """Intent id -> body."""
