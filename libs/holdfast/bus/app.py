@@ -272,6 +272,7 @@ class ServiceApp:
         async def reset() -> None:
             await self.publish(await on_reset())
             loaded.set()
+            self._beat_now.set()
 
         async def updated(updates: Sequence[LedgerUpdated]) -> None:
             await self.publish(await on_updates(updates))
@@ -305,7 +306,6 @@ class ServiceApp:
         await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         load.cancel()
-        self._beat_now.set()
 
     # -- work -----------------------------------------------------------------------------------------------------------
 
@@ -398,6 +398,8 @@ class ServiceApp:
 
     async def _heartbeats(self) -> None:
         while True:
+            self._beat_now.clear()
+            pause_s = HEARTBEAT_EVERY_S
             try:
                 await self._measure()
                 await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
@@ -405,13 +407,13 @@ class ServiceApp:
                 if not is_passing(error) and not isinstance(error, Transient):
                     raise
                 log.warning("heartbeat: %s", error)
-            await self._until_next_beat()
+                pause_s = WATCH_EVERY_S  # heard of again as soon as the bus is back
+            await self._until_next_beat(pause_s)
 
-    async def _until_next_beat(self) -> None:
-        """A second, or less when there is news: that the ledger's view has been loaded."""
-        self._beat_now.clear()
+    async def _until_next_beat(self, pause_s: float) -> None:
+        """*pause_s*, or less when there is news: that the ledger's view has been loaded, at start or after a wipe."""
         pause, news = (
-            asyncio.ensure_future(self.clock.sleep(HEARTBEAT_EVERY_S)),
+            asyncio.ensure_future(self.clock.sleep(pause_s)),
             asyncio.ensure_future(self._beat_now.wait()),
         )
         await asyncio.wait({pause, news}, return_when=asyncio.FIRST_COMPLETED)
