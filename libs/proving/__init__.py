@@ -1,1 +1,1 @@
-"""What shows that Holdfast keeps its promises: an independent auditor, a simulator, bugs planted to be found."""
+"""Proof that Holdfast keeps its promises: the real services, put through what may happen to them. Nothing here runs in production."""

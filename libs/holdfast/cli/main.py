@@ -11,11 +11,11 @@ from holdfast import __version__
 from holdfast.cli import (
     adopt,
     docs,
-    drill,
     health,
     listing,
     orders,
     paper,
+    proving,
     settings_cli,
     steer,
     store_tools,
@@ -23,7 +23,7 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs, drill)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, proving, paper, settings_cli, health, docs)
 
 app = typer.Typer(
     name="holdfast",

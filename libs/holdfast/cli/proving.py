@@ -1,19 +1,29 @@
-"""`drill`: break a Holdfast of its own in every way this machine allows, and see what becomes of the promises."""
+"""`audit` and `drill`: proofs, run as programs of their own because the product never imports what proves it."""
 
-import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from holdfast.cli.common import fail
+from holdfast.cli.common import Config, Dir, fail, settings_of
 from holdfast.cli.show import Json
 
 
 def register(app: typer.Typer) -> None:
+    app.command("audit")(audit)
     app.command("drill")(drill)
+
+
+def audit(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
+    """Compare ledger and venue with an arithmetic of its own; changes nothing. Exit code 0 all holds, 1 not at rest, 2 broken."""
+    settings = settings_of(directory, config)
+    if settings.ledger.url:
+        fail("the auditor reads SQLite; for a store in PostgreSQL there is `holdfast ledger verify`", 2)
+    command = [sys.executable, "-m", "proving.audit", str(settings.dir), *(["--json"] if as_json else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 def drill(
@@ -26,8 +36,6 @@ def drill(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Break a Holdfast of its own while it trades, and show how each invariant and each recovery fared. Exit code 0, or 1."""
-    if importlib.util.find_spec("proving") is None:
-        fail("the package `proving` is not installed; run this from a checkout")
     given = ["--minutes", str(minutes), "--seed", str(seed)]
     given += ["--compose"] * compose + ["--json"] * as_json + (["--only", only] if only else [])
     given += (["--feed", feed] if feed else []) + (["--dir", str(directory)] if directory else [])
