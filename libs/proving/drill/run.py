@@ -140,6 +140,7 @@ class Drill:
             judge.ends_of(world.directory, self._orders.sent, report.tally)
             report.counts["intents sent"] = len(self._orders.sent)
         report.counts["looks of ledger verify"] = judge.verify(world.directory, report.tally)
+        report.counts["the auditor: not at rest"] = judge.audit(world.directory, report.tally)
         report.counts |= judge.log_of(told, world.asked, report.tally)
         report.counts["orders of restarting"] = len(self._menu.orders_tried)
         report.head["seconds"] = round(time.monotonic() - self._started)
