@@ -397,17 +397,19 @@ class ServiceApp:
         return text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()}
 
     async def _heartbeats(self) -> None:
+        pause_s = HEARTBEAT_EVERY_S
         while True:
             self._beat_now.clear()
-            pause_s = HEARTBEAT_EVERY_S
             try:
                 await self._measure()
                 await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
+                pause_s = HEARTBEAT_EVERY_S
             except Exception as error:
                 if not is_passing(error) and not isinstance(error, Transient):
                     raise
-                log.warning("heartbeat: %s", error)
-                pause_s = WATCH_EVERY_S  # heard of again as soon as the bus is back
+                if pause_s == HEARTBEAT_EVERY_S:
+                    log.warning("heartbeat: %s; trying until it can be published", error)
+                pause_s = WATCH_EVERY_S  # heard of again as soon as the bus takes it
             await self._until_next_beat(pause_s)
 
     async def _until_next_beat(self, pause_s: float) -> None:
