@@ -245,26 +245,40 @@ def _keep(one: Rig, share: float) -> None:
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
+HEAD = """# Load: more than it can take at once
+
+Written by `make load` ([benchmarks/load.py](../../benchmarks/load.py)). Every service runs, on a bus and a store of its own; half of the intents open
+a position, half close one, over eight accounts and fifty symbols. Absolute figures are those of the machine and of what else ran on it; what counts is
+that memory comes to a bound, that everybody waits for who is slower, and that every intent which the bus took has exactly one end.
+An hour at half of the highest rate: [soak.md](soak.md).
+"""
+WHAT = {
+    "burst": "That many intents at once, waited out to the last answer. Entries wait in `order.intent`, because the executor has at most two rounds of 25 outstanding; so nothing behind it grows.",
+    "consumer": "The executor stands still (SIGSTOP) for 30 s while producers go on: what they send waits on the bus.",
+    "disk": "The ledger's disk takes few writes a second for a minute. Its batches grow to what has come meanwhile, so that one slow commit carries more.",
+    "full": "The bus's limit is lowered onto what it uses: from 70 % on the executor refuses entries (`bus_full`) and closes pass; at 100 % the bus refuses its producers, and the services wait, holding what they have.",
+}
+
+
 def page(found: dict[str, dict[str, Any]]) -> str:
-    """As Markdown: one list per part."""
-    out = []
-    for name, part in found.items():
-        out += [f"## {name}", "", "| | |", "|---|---|"]
+    """As Markdown: each part with what it is, a plot, what came of it, and memory."""
+    out = [HEAD]
+    for name, part in sorted(found.items()):
+        out += [f"## {name}", "", WHAT[name], "", f"![{name}](load-{name}.svg)", "", "| | |", "|---|---|"]
         for key, value in part.items():
             if key != "memory before, peak, after, MB":
-                text = (
-                    ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in value.items())
-                    if isinstance(value, dict)
-                    else value
-                )
-                out.append(f"| {key} | {text:,} |" if isinstance(text, int) else f"| {key} | {text} |")
+                out.append(f"| {key} | {_told(value)} |")
         out += ["", "| memory, MB | before | peak | after |", "|---|---|---|---|"]
-        out += [
-            f"| {service} | {a} | {b} | {c} |"
-            for service, (a, b, c) in part["memory before, peak, after, MB"].items()
-        ]
+        memory = part["memory before, peak, after, MB"]
+        out += [f"| {service} | {a} | {b} | {c} |" for service, (a, b, c) in memory.items()]
         out.append("")
     return "\n".join(out)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_told(inner)}" for key, inner in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def picture(title: str, samples: list[dict[str, float]]) -> str:
@@ -297,6 +311,7 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - started:.0f} s: {found[name]}", file=sys.stderr, flush=True)
         kept.write_text(json.dumps(found, indent=1) + "\n")
         (given.out / f"load-{name}.svg").write_text(picture(name, samples))
+        (given.out / "load.md").write_text(page(found))
     print(page(found))
 
 

@@ -82,6 +82,32 @@ def say(text: str) -> None:
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
+HEAD = """# Soak: an hour at half of the highest rate
+
+Written by `make soak` ([benchmarks/soak.py](../../benchmarks/soak.py)). First the highest rate was measured, on the machine as busy as it was: {highest} intents/s;
+then half of it was sent evenly for {minutes} minutes with every service running: {sent} intents, {ended} of them ended when the last sample was taken. Half of them
+open a position, half close one, over eight accounts and fifty symbols. A straight line is fitted through the second half of the time.
+
+What may grow, and does: the store, which keeps every update. Streams grow to their bounds (`market.tick` 20,000 and `heartbeat` and `ledger.trade` 10,000 entries, `intent.result`
+100,000; finished work an hour or 20,000 entries), so the longest take most of an hour to reach theirs.
+
+![soak](soak.svg)
+
+"""
+
+
+def page(samples: list[Sample]) -> str:
+    """As Markdown: what was done, the plot, the table."""
+    last = samples[-1]
+    numbers = {
+        "highest": 2 * last["rate"],
+        "minutes": last["at"] / 60,
+        "sent": last["sent"],
+        "ended": last["ends"],
+    }
+    return HEAD.format(**{name: f"{value:,.0f}" for name, value in numbers.items()}) + table(samples) + "\n"
+
+
 def table(samples: list[Sample]) -> str:
     """Of each figure: at the start, in the middle, at the end, the most, and the slope of the second half."""
     half = samples[len(samples) // 2 :]
@@ -140,7 +166,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, embedded(Path(folder)) as url:
             soak(url, minutes=given.minutes, rate=given.rate, keep=keep)
     samples = [json.loads(line) for line in keep.read_text().splitlines()]
-    (given.out / "soak.md").write_text(table(samples) + "\n")
+    (given.out / "soak.md").write_text(page(samples))
     (given.out / "soak.svg").write_text(picture(samples))
     print(table(samples))
 

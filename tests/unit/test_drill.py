@@ -1,5 +1,9 @@
 """What the drill believes: its judge notices every broken promise, its watch knows armed from unarmed, its menu is fair."""
 
+import os
+import subprocess
+import sys
+import time
 from itertools import islice, permutations
 
 import pytest
@@ -8,8 +12,10 @@ from holdfast.contracts import streams
 from proving.drill.beats import NEEDED, Beat, Beats
 from proving.drill.faults import ORDERED, Menu
 from proving.drill.judge import Journal, log_of
+from proving.drill.places import Disk, Networks
+from proving.drill.processes import SKEW
 from proving.drill.report import INVARIANTS, Report, Struck, Tally, percentile
-from proving.drill.world import told
+from proving.drill.world import Unavailable, told
 
 BOOK = "main/paper/BTC/USDT"
 POSITION = {
@@ -186,3 +192,34 @@ def test_a_percentile_is_one_of_the_values(share, value):
 
 def test_an_old_status_file_is_never_green():
     assert told('{"updated_ms": 0, "status": "consistent"}').endswith("ms old")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: Disk(path / "image", path / "disk"), lambda path: Networks("hftest")]
+)
+def test_without_root_a_place_is_unavailable_and_nothing_is_made(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(Unavailable, match="it needs root"):
+        make(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shifted_clock_shifts_the_named_service_alone(tmp_path):
+    (tmp_path / "skew.json").write_text('{"executor": 3600000}')
+    package = tmp_path / "services"
+    for name in ("executor", "ledger"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__main__.py").write_text(
+            "import time; print(int(time.time()), time.time_ns() // 10**9)"
+        )
+
+    def times_of(name):
+        done = subprocess.run(
+            [sys.executable, "-m", f"services.{name}"], capture_output=True, text=True, check=True, cwd=tmp_path,
+            env={"PYTHONPATH": f"{SKEW}{os.pathsep}{tmp_path}", "DRILL_SKEW": str(tmp_path / "skew.json")},
+        )  # fmt: skip
+        return [int(word) - time.time() for word in done.stdout.split()]
+
+    assert all(3590 < off < 3610 for off in times_of("executor"))
+    assert all(-10 < off < 10 for off in times_of("ledger"))
