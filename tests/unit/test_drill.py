@@ -210,6 +210,8 @@ def test_a_shifted_clock_shifts_the_named_service_alone(tmp_path):
     package = tmp_path / "services"
     for name in ("executor", "ledger"):
         (package / name).mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / name / "__init__.py").touch()
         (package / name / "__main__.py").write_text(
             "import time; print(int(time.time()), time.time_ns() // 10**9)"
         )
