@@ -191,6 +191,16 @@ class Compose:
         return f"unreadable: {done.stderr.strip()}"
 
     def stop(self) -> str:
+        """Who stands still ends last, when nobody is left to act on what it says."""
+        run(
+            "docker",
+            "stop",
+            "-t",
+            "20",
+            *(self._ids[name] for name in SERVICES if name != streams.MARKET_FEED),
+        )
+        for name in (streams.DEMO, streams.MARKET_FEED):
+            run("docker", "unpause", self._ids[name], check=False)
         self._compose("stop", "-t", "20")
         return self._compose("logs", "--no-color", check=False)
 

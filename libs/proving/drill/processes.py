@@ -22,6 +22,7 @@ from proving.drill.places import Disk, Networks
 from proving.drill.world import ACCOUNTS, BOUNDS, BUS, Unavailable, told
 
 PATIENCE_S = 60.0
+ENDING_S = 3.0
 T = TypeVar("T")
 ROOTS = os.pathsep.join(
     str(path) for path in (Path(holdfast.__file__).parents[1], Path(holdfast.__file__).parents[2])
@@ -44,6 +45,7 @@ class Processes:
 
     def __init__(self, directory: Path, feed: str, *, plain: bool = False) -> None:
         self._base, self._why_not, self.asked = directory, dict[str, str](), Counter[str]()
+        self._paused: set[str] = set()
         directory.mkdir(parents=True)
         self._disk = (
             None
@@ -149,9 +151,11 @@ class Processes:
         self._send(name, signal.SIGTERM)
 
     def pause(self, name: str) -> None:
+        self._paused.add(name)
         self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
+        self._paused.discard(name)
         self._send(name, signal.SIGCONT)
 
     def skew(self, name: str, by_ms: int) -> None:
@@ -226,6 +230,10 @@ class Processes:
     def stop(self) -> str:
         if self._up.poll() is None:
             self._up.terminate()
+            time.sleep(ENDING_S)  # who stands still ends last, when nobody is left to act on what it says
+            for name in self._paused:
+                if (pid := self._pid(name)) is not None:
+                    os.kill(pid, signal.SIGCONT)
             try:
                 self._up.wait(40)
             except subprocess.TimeoutExpired:

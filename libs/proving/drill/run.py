@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -18,6 +18,7 @@ from proving.drill.report import Report, Struck
 from proving.drill.world import ACCOUNTS, GREEN, SERVICES, Unavailable, World
 
 TRADING = ("main", "alt")
+QUIET = (streams.DEMO, streams.MARKET_FEED)
 BETWEEN_S = 1.0
 """How long it trades in peace between two faults."""
 COPY_EVERY = 8
@@ -110,20 +111,35 @@ class Drill:
             self.report.tally.check("INV-10", False, f"{error}: it is {self._world.light()}")
         else:
             self.report.tally.check("INV-10", True, "")
+        self._come_to_rest()
         exiting = self._beats.newest[streams.EXIT_SCANNER].body["details"]["exiting"]
-        if exiting != "0":
-            time.sleep(5)  # an exit that fired just now may be on its way
-            exiting = self._beats.newest[streams.EXIT_SCANNER].body["details"]["exiting"]
         self.report.counts["exits on their way at the end"] = int(exiting)
 
-    def _waiting(self) -> int:
-        """Intents that the executor has not finished with."""
+    def _come_to_rest(self) -> None:
+        """Stop who trades and who tells prices, and wait until everything on its way has arrived: then books can be compared."""
+        for name in QUIET:
+            self._world.pause(name)
+        started = wall_ms()
+        wait(
+            lambda: self._waiting(tuple(s for s in streams.STREAMS if s.groups)) == 0,
+            "the work streams to be empty",
+        )
+        wait(lambda: not self._owed(started), "every fill to be confirmed")
+
+    def _owed(self, since_ms: int) -> bool:
+        """Whether the executor still owes the ledger something, or has not been heard of since."""
+        beat = self._beats.newest[streams.EXECUTOR]
+        details = beat.body["details"]
+        return beat.heard_ms < since_ms or any(
+            details[name] != "0" for name in ("unanswered", "unconfirmed_fills", "unconfirmed_statuses")
+        )
+
+    def _waiting(
+        self, of: Sequence[streams.Stream] = (streams.ORDER_INTENT, streams.ORDER_INTENT_EXIT)
+    ) -> int:
+        """Entries of work streams that their services have not finished with."""
         try:
-            groups = [
-                group
-                for stream in (streams.ORDER_INTENT, streams.ORDER_INTENT_EXIT)
-                for group in self._client.xinfo_groups(stream.name)
-            ]
+            groups = [group for stream in of for group in self._client.xinfo_groups(stream.name)]
         except (RedisError, OSError):
             return 1_000_000
         return sum(int(group["lag"] or 0) + int(group["pending"]) for group in groups)
