@@ -282,6 +282,7 @@ class ServiceApp:
         async def reset() -> None:
             await self.publish(await on_reset())
             loaded.set()
+            self._beat_now.set()
 
         async def updated(updates: Sequence[LedgerUpdated]) -> None:
             await self.publish(await on_updates(updates))
@@ -315,7 +316,6 @@ class ServiceApp:
         await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         load.cancel()
-        self._beat_now.set()
 
     # -- work -----------------------------------------------------------------------------------------------------------
 
@@ -407,21 +407,25 @@ class ServiceApp:
         return text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()}
 
     async def _heartbeats(self) -> None:
+        pause_s = HEARTBEAT_EVERY_S
         while True:
+            self._beat_now.clear()
             try:
                 await self._measure()
                 await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
+                pause_s = HEARTBEAT_EVERY_S
             except Exception as error:
                 if not is_passing(error) and not isinstance(error, Transient):
                     raise
-                log.warning("heartbeat: %s", error)
-            await self._until_next_beat()
+                if pause_s == HEARTBEAT_EVERY_S:
+                    log.warning("heartbeat: %s; trying until it can be published", error)
+                pause_s = WATCH_EVERY_S  # heard of again as soon as the bus takes it
+            await self._until_next_beat(pause_s)
 
-    async def _until_next_beat(self) -> None:
-        """A second, or less when there is news: that the ledger's view has been loaded."""
-        self._beat_now.clear()
+    async def _until_next_beat(self, pause_s: float) -> None:
+        """*pause_s*, or less when there is news: that the ledger's view has been loaded, at start or after a wipe."""
         pause, news = (
-            asyncio.ensure_future(self.clock.sleep(HEARTBEAT_EVERY_S)),
+            asyncio.ensure_future(self.clock.sleep(pause_s)),
             asyncio.ensure_future(self._beat_now.wait()),
         )
         await asyncio.wait({pause, news}, return_when=asyncio.FIRST_COMPLETED)

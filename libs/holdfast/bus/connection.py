@@ -28,6 +28,9 @@ GONE = (
 """The bus is gone, full or busy: wait, then try the same again."""
 _PASSING = ("OOM", "LOADING", "MISCONF", "READONLY", "BUSY", "EXECABORT", "NOGROUP", "UNBLOCKED")
 
+_DISCARDED = "Transaction discarded because of: "
+"""What a server says, before the reason, when it became full between MULTI and EXEC; redis-py has taken the code off."""
+
 
 def connect(url: str) -> Redis:
     """A client without retries of its own."""
@@ -42,9 +45,9 @@ def connect(url: str) -> Redis:
 
 def is_passing(error: Exception) -> bool:
     """Whether *error* says something about the bus's state, not about what was asked of it."""
-    return isinstance(error, GONE) or (
-        isinstance(error, redis_errors.ResponseError) and str(error).startswith(_PASSING)
-    )
+    if not isinstance(error, redis_errors.ResponseError):
+        return isinstance(error, GONE)
+    return isinstance(error, GONE) or str(error).removeprefix(_DISCARDED).startswith(_PASSING)
 
 
 class Publisher:
