@@ -57,7 +57,9 @@ def test_only_the_bus_publishes_and_subscribes():
     found = [
         f"{name}:{line} {call}"
         for name in SOURCE
-        if not name.startswith(("libs/holdfast/bus/", "libs/proving/sim/", OUTSIDE))  # the simulator is the bus of its worlds
+        if not name.startswith(
+            ("libs/holdfast/bus/", "libs/proving/sim/", OUTSIDE)
+        )  # the simulator is the bus of its worlds
         for line, call in called(tree(name))
         if touching.search(call)
         and not (call == "app.publish" and re.fullmatch(r"services/\w+/app\.py", name))  # wiring
