@@ -12,6 +12,7 @@ from holdfast.cli import (
     adopt,
     docs,
     health,
+    keys,
     listing,
     orders,
     paper,
@@ -22,7 +23,7 @@ from holdfast.cli import (
     watch,
 )
 
-MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, health, docs)
+MODULES = (up, listing, orders, steer, watch, adopt, store_tools, paper, settings_cli, keys, health, docs)
 
 app = typer.Typer(
     name="holdfast",
