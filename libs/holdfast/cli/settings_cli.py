@@ -27,9 +27,10 @@ _HEAD = """\
 # keys; the environment goes over .env, .env over holdfast.toml. DRY_RUN=1 forces paper whatever else is set.
 
 # Docker Compose only: the file its services take settings from (this line is in force once this file is named .env),
-# and whether the demonstration runs: 1 or 0.
+# whether the demonstration runs (1 or 0), and the memory of the bus's container: four times bus.maxmemory_mb is on the safe side.
 HOLDFAST_ENV_FILE=.env
 # HOLDFAST_DEMO=1
+# HOLDFAST_BUS_MEM_LIMIT=2g
 """
 
 

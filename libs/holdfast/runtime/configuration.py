@@ -39,8 +39,10 @@ ALIASES = {
     "QT_ALLOW_HEDGING": "hedging.allow",
 }
 """Variables with a name of their own, beside HOLDFAST_<SECTION>_<KEY>."""
-ELSEWHERE = frozenset({"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_ENV_FILE", "HOLDFAST_SUPERVISOR"})
-"""HOLDFAST_* variables that are no settings: the file's place, two of Compose's, the supervisor's pid."""
+ELSEWHERE = frozenset(
+    {"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_ENV_FILE", "HOLDFAST_SUPERVISOR", "HOLDFAST_BUS_MEM_LIMIT"}
+)
+"""HOLDFAST_* variables that are no settings: the file's place, three of Compose's, the supervisor's pid."""
 FROM_FILE = "_FILE"
 """NAME_FILE names a file that holds the value of NAME; only its owner may read it."""
 _PASSWORD = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]*://[^:@/\s]*):(?P<password>[^@\s]+)@")
