@@ -31,9 +31,9 @@ from holdfast.contracts.streams import (
 )
 from holdfast.contracts.wire import Entry, decode
 from holdfast.domain.view import LedgerView
-from holdfast.runtime import embedded_bus
 from holdfast.runtime.bus_address import complete
 from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.embedded_bus import embedded
 from holdfast.runtime.keys import ensure_keys, ensure_passwords, new_key, own_key
 from holdfast.runtime.settings import BusSettings, Settings
 from services.demo.app import build as build_demo
@@ -89,10 +89,9 @@ def with_secrets(settings: Settings) -> str:
 
 
 @contextmanager
-def guarded_bus(directory: Path, binary: str, acl: str, monkeypatch) -> Iterator[str]:
+def guarded_bus(directory: Path, binary: str, acl: str) -> Iterator[str]:
     """A real server that only the users of *acl* may use; its address."""
-    monkeypatch.setattr(embedded_bus, "find_server", lambda: (Path(binary), binary))
-    with embedded_bus.embedded(directory / "bus", BusSettings(), acl) as url:
+    with embedded(directory / "bus", BusSettings(), Path(binary), acl) as url:
         yield url
 
 

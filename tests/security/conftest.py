@@ -9,10 +9,10 @@ from tests.security._system import TRADING, System, guarded_bus, servers, settin
 
 
 @pytest.fixture(params=sorted(servers()))
-async def system(request, tmp_path, monkeypatch) -> AsyncIterator[System]:
+async def system(request, tmp_path) -> AsyncIterator[System]:
     """A guarded bus with nothing running on it yet."""
     settings = settings_for(tmp_path)
-    with guarded_bus(tmp_path, servers()[request.param], with_secrets(settings), monkeypatch) as url:
+    with guarded_bus(tmp_path, servers()[request.param], with_secrets(settings)) as url:
         made = System(settings.model_copy(update={"bus": settings.bus.model_copy(update={"url": url})}))
         yield made
         await made.admin.aclose()
