@@ -3,6 +3,9 @@
 What a user may write and read is stated here once more by hand, so that the file and the table cannot be wrong together.
 """
 
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
@@ -100,6 +103,20 @@ async def allowed(system: System, user: str, *command: str) -> set[str]:
     return found
 
 
+def listening() -> set[str]:
+    """Local addresses on which this process, with all services in it, accepts TCP connections."""
+    sockets = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(str(path.readlink()))
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+
+
 ORDINARY = sorted(WRITES)
 
 
@@ -184,3 +201,4 @@ async def test_every_service_works_as_its_own_user(system):
         status = system.settings.state_directory() / "status.json"
         await wait_until(status.exists, "the state files", 30)
         assert await system.dead() == []
+        assert listening() == set(), "no service opens a port"

@@ -207,7 +207,12 @@ async def test_a_flood_stays_within_the_producers_rate_and_holds_up_nobody(tradi
     await wait_until(lambda: trading.all_read(MINE), "the flood to be over", 60)
     ends = Counter([await trading.answer(f"mine:{number}") for number in range(0, 500, 10)])
     assert ends["blocked", "producer_rate"] > 10
-    assert ends.keys() <= {("blocked", "producer_rate"), ("filled", None), ("expired", "expired"), ("expired", "not_sent")}
+    assert ends.keys() <= {
+        ("blocked", "producer_rate"),
+        ("filled", None),
+        ("expired", "expired"),
+        ("expired", "not_sent"),
+    }
 
 
 async def test_what_is_too_large_is_kept_small(trading):
