@@ -13,6 +13,7 @@ from holdfast.cli import (
     backups,
     docs,
     health,
+    keys,
     listing,
     orders,
     paper,
@@ -38,6 +39,7 @@ MODULES = (
     quarantine,
     paper,
     settings_cli,
+    keys,
     health,
     docs,
 )
