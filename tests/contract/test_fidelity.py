@@ -6,6 +6,7 @@ that is no longer there fails, too. `docs/bus-fidelity.md` is written from the t
 Another server, or a client that needs none, joins with one row in `SERVERS` and one column in `COLUMNS`.
 """
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +17,10 @@ from redis.exceptions import ResponseError
 
 from holdfast.bus.connection import connect, is_passing
 from holdfast.runtime.embedded_bus import embedded
+from proving.sim.bus import SimBus, SimRedis
+from proving.sim.dice import Dice, Faults
+from proving.sim.process import Points, Process
+from proving.sim.trace import Trace
 from tests.contract import fidelity_page
 from tests.contract._fidelity import CASES, Bench, Case
 from tests.contract._fidelity_cases import NOGROUP
@@ -63,10 +68,32 @@ def _real(fixture: str) -> Callable[[pytest.FixtureRequest], AbstractAsyncContex
     return lambda request: _over_tcp(request.getfixturevalue(fixture), _told_by_the_server)
 
 
+@asynccontextmanager
+async def _simulated(_: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """The simulator's server and client without faults, in real time."""
+    loop, dice = asyncio.get_running_loop(), Dice(1)
+    bus = SimBus(loop)
+    process = Process(
+        "bench",
+        1,
+        loop=loop,
+        dice=dice,
+        faults=Faults(dice, kinds=frozenset()),
+        trace=Trace(),
+        points=Points(),
+    )
+
+    async def blocked() -> int:
+        return bus.blocked
+
+    yield Bench(SimRedis(bus, process), SimRedis(bus, process), blocked)
+
+
 SERVERS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Bench]]] = {
     "redis 7": _real("_redis_7"),
     "valkey": _real("_valkey"),
     "fakeredis": lambda request: _over_tcp(request.getfixturevalue("_fakeredis"), _seen_in_the_fake),
+    "simulator": _simulated,
 }
 
 

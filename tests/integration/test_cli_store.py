@@ -153,6 +153,14 @@ def test_adopting_records_each_position_once_with_its_exits(desk, tmp_path):
     assert all(row["passed"] for row in desk.rows("ledger", "verify"))
 
 
+def test_the_auditor_reads_beside_the_running_ledger(desk, capfd):
+    desk.ok("intent", "buy", BTC, "0.01")
+    assert desk.run("audit").exit_code == 0, capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "everything holds" in shown
+    assert "1 fills" in shown
+
+
 def test_adopting_what_stands_against_an_open_position_records_nothing(desk, tmp_path):
     desk.ok("intent", "sell", ETH, "1")
     for row, why in (

@@ -1,27 +1,59 @@
-"""`docs/planted-bugs.md`, written from the table of planted bugs: `python -m tests.planted.table` (`--check` only compares)."""
+"""`docs/planted-bugs.md`, written from the planted bugs, their scenarios and the last hunt: `python -m tests.planted.table`.
+
+`--check` only compares. The hunt is `holdfast sim --planted --write`.
+"""
 
 import sys
 from pathlib import Path
 
-from tests.planted.bugs import BUGS
+from proving.planted import measured
+from proving.planted.bug import Bug
+from proving.planted.catalogue import BUGS
+from proving.planted.hunt import Hunted, median
+from tests.planted.bugs import SCENARIOS
 
 FILE = Path(__file__).parents[2] / "docs" / "planted-bugs.md"
 HEAD = """\
 # Planted bugs
 
-Each of these bugs is put into the real code by `tests/planted/test_planted.py`; the scenario beside it must then fail, and
-passes without it. So the tests are known to see them. (Written by `python -m tests.planted.table`.)
+Each of these bugs is put into the real code, for the time of a run, to see whether the proofs notice. They are killed twice over: by
+the simulator (`holdfast sim --planted`: worlds of faults with the bug in the code, one seed after the other, until one of them is
+violated; without the bug the same worlds are clean), and the first {scenarios} by a scenario of their own as well (`tests/planted`), which
+must fail while the bug is there and passes without it. *Worlds* names the faults that such a world has; *any* leaves them to the seed.
+(Written by `python -m tests.planted.table` from `holdfast sim --planted --write`.)
 
-| bug | breaks | what it restores | what the scenario shows |
-|---|---|---|---|
+{verdict}
+
+| bug | breaks | what it restores | worlds | seeds | what killed it | scenario |
+|---|---|---|---|---|---|---|
 """
 
 
 def page() -> str:
-    return HEAD + "".join(
-        f"| {bug.name} | {bug.breaks or '—'} | {bug.restores} | {(bug.scenario.__doc__ or '').strip()} |\n"
-        for bug in BUGS
+    found = measured.load()
+    killed = [found[bug.name].seeds for bug in BUGS if bug.name in found and found[bug.name].seed is not None]
+    seen = [bug for bug in BUGS if not bug.unseen]
+    verdict = (
+        f"**{len(killed)} of {len(seen)} killed in simulated worlds** (seeds to kill: median {median(killed)}, worst {max(killed)}); "
+        f"{len(BUGS) - len(seen)} more cannot happen there, and are killed by their scenarios."
     )
+    rows = "".join(_row(bug, found.get(bug.name)) for bug in BUGS)
+    return HEAD.format(scenarios=len(SCENARIOS), verdict=verdict) + rows
+
+
+def _row(bug: Bug, hunted: Hunted | None) -> str:
+    worlds, seeds, killer = ", ".join(bug.kinds) or "any", "—", bug.unseen or "not hunted yet"
+    if hunted is not None:
+        seeds = str(hunted.seeds) if hunted.seed is not None else f"> {hunted.seeds}"
+        killer = f"{hunted.number}: {_plain(hunted.text)}" if hunted.seed is not None else "it lives"
+    shown = (SCENARIOS[bug.name].__doc__ or "").strip() if bug.name in SCENARIOS else "—"
+    return f"| {bug.name} | {bug.breaks or '—'} | {bug.restores} | {'—' if bug.unseen else worlds} | {seeds} | {killer} | {shown} |\n"
+
+
+def _plain(text: str) -> str:
+    """One cell of a table."""
+    short = text if len(text) <= 160 else text[:157] + "…"
+    return short.replace("|", "/")
 
 
 def main(arguments: list[str]) -> int:

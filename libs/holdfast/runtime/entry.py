@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from holdfast.runtime.configuration import ConfigurationError, load
-from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.runtime.faults import EXIT_CONFIG, EXIT_UNAVAILABLE, Terminal, Transient
 from holdfast.runtime.logging import configure
 from holdfast.runtime.settings import Settings
 
@@ -27,6 +27,6 @@ def run_service(name: str, build: Callable[[Settings], Runnable]) -> NoReturn:
     configure(name, settings.log)
     try:
         sys.exit(build(settings).run())
-    except Terminal as error:
+    except (Terminal, Transient) as error:
         logging.getLogger("holdfast").critical("%s cannot start: %s", name, error)
-        sys.exit(error.code)
+        sys.exit(error.code if isinstance(error, Terminal) else EXIT_UNAVAILABLE)

@@ -1,0 +1,1 @@
+"""Simulated worlds, and the parts they are made of."""
