@@ -69,7 +69,8 @@ TOTAL = r.TotalRow(
 )  # fmt: skip
 QUARANTINE = r.QuarantineRow(
     quarantine_id="q-1", account="main", exchange="paper", symbol="BTC/USDT", side=PositionSide.SHORT, quantity=D("0.1"), price=D(43000),
-    why="not opened by Holdfast", resolved=True, at=T0,
+    why="not opened by Holdfast", resolved=True, at=T0, fee=D("0.1"), fee_currency="BNB", executed_at=T0 + 1, leg=Leg.SHORT, instrument=Kind.LINEAR,
+    contract_size=D("0.001"), settle="USDT",
 )  # fmt: skip
 NAV = r.NavRow(account="main", currency="USDT", cash=D("99990.5"), nav=D(100000), high_water=D(100100), at=T0)
 

@@ -187,7 +187,10 @@ def test_instruments_are_tables_of_the_file():
 def test_an_address_with_a_password_is_refused_in_the_file_and_hidden_elsewhere():
     write('[bus]\nurl = "redis://:secret@host:1/0"\n')
     text = complaint()
-    assert "put it into the environment, as HOLDFAST_BUS_URL" in text
+    assert (
+        "put it into a file of its own, named by HOLDFAST_BUS_URL_FILE, or into the environment, as HOLDFAST_BUS_URL"
+        in text
+    )
     assert "secret" not in text
     write("")
     env = {"HOLDFAST_REDIS_URL": "redis://me:secret@host:1/0"}
@@ -219,7 +222,7 @@ def test_an_unreadable_dotenv_is_an_error_never_empty():
 def test_every_setting_has_one_variable_and_a_description():
     own = [variable_of(key) for key in keys()]
     assert len(set(own)) == len(own)
-    assert set(own) - set(variables()) == {"HOLDFAST_INSTRUMENTS"}
+    assert set(own) - set(variables()) == {"HOLDFAST_INSTRUMENTS", "HOLDFAST_PRODUCERS"}
     assert [key for key, field in keys().items() if not field.description and key != "instruments"] == []
 
 

@@ -10,12 +10,15 @@ import typer
 from holdfast import __version__
 from holdfast.cli import (
     adopt,
+    backups,
     docs,
     health,
+    keys,
     listing,
     orders,
     paper,
     proving,
+    quarantine,
     settings_cli,
     steer,
     store_tools,
@@ -32,8 +35,11 @@ MODULES = (
     adopt,
     store_tools,
     proving,
+    backups,
+    quarantine,
     paper,
     settings_cli,
+    keys,
     health,
     docs,
 )

@@ -24,6 +24,12 @@ Id = Annotated[
     str | None,
     typer.Option("--id", help="Id of the intent; the same id again is the same intent.", show_default=False),
 ]
+AsProducer = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="Sign as this producer, on its own stream; see `holdfast keys`.", show_default=False
+    ),
+]
 Account = Annotated[str, typer.Option(help="The account.")]
 Exchange = Annotated[str, typer.Option(help="The exchange.")]
 
@@ -51,6 +57,7 @@ def intent(
     post_only: Annotated[bool, typer.Option("--post-only", help="A limit order that must not take.")] = False,
     strategy: Annotated[str | None, typer.Option(help="A label that follows it to the trade.", show_default=False)] = None,
     intent_id: Id = None,
+    key: AsProducer = None,
     account: Account = "main",
     exchange: Exchange = "paper",
     wait: Wait = 10,
@@ -68,11 +75,11 @@ def intent(
     }  # fmt: skip
 
     async def work(client: "Client") -> "Answers":
-        wish = make(client, intent_id, document)
-        return await ask(client, [(ORDER_INTENT_EXIT if wish.reduces else ORDER_INTENT, wish)], wait)
+        wish = make(client, intent_id, document, key)
+        return await ask(client, [(ORDER_INTENT_EXIT if wish.reduces else ORDER_INTENT, wish)], wait, key)
 
     made(intent_id, document)
-    end(on_bus(directory, config, work), as_json=as_json)
+    end(on_bus(directory, config, work, who=key), as_json=as_json)
 
 
 def close(
@@ -197,11 +204,15 @@ def made(intent_id: str | None, document: dict[str, Any]) -> None:
     _validated({"id": intent_id or "check", "at": 0, **document})
 
 
-def make(client: "Client", intent_id: str | None, document: dict[str, Any]) -> "OrderIntent":
-    """The intent; entries expire a minute from now."""
+def make(
+    client: "Client", intent_id: str | None, document: dict[str, Any], producer: str | None = None
+) -> "OrderIntent":
+    """The intent; entries expire a minute from now. The ids of a *producer* begin with its name."""
     from holdfast.contracts.wire import ENTRY_LIFETIME_MS
 
     key, now = intent_id or client.ids.new(), client.clock.wall_ms()
+    if producer is not None:
+        key = f"{producer}:{key.removeprefix(f'{producer}:')}"
     wish = _validated({"id": key, "at": now, "correlation_id": key, **document})
     if wish.action == "open" and not wish.reduces:
         return wish.evolve(expires_at=now + ENTRY_LIFETIME_MS)
@@ -270,11 +281,19 @@ class Answers:
         return FAILED
 
 
-async def ask(client: "Client", wishes: "list[tuple[Any, OrderIntent]]", wait: float) -> Answers:
-    """Publish all *wishes* (stream, intent) and wait until each has an end, at most *wait* seconds."""
-    from holdfast.contracts.streams import INTENT_RESULT
+async def ask(
+    client: "Client", wishes: "list[tuple[Any, OrderIntent]]", wait: float, producer: str | None = None
+) -> Answers:
+    """Publish all *wishes* (stream, intent) and wait until each has an end, at most *wait* seconds.
+
+    Signed by *producer*, they go to its own stream.
+    """
+    from holdfast.contracts.streams import INTENT_RESULT, intent_stream
     from holdfast.contracts.wire import Out
 
+    client.sign_as(producer)
+    if producer is not None:
+        wishes = [(intent_stream(producer), wish) for _, wish in wishes]
     answers = Answers([wish for _, wish in wishes])
     if wishes:
         await client.ask([Out(stream, wish) for stream, wish in wishes], INTENT_RESULT, answers.take, wait)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from holdfast.cli.common import Config, Dir, fail, overrides_of
 from holdfast.contracts.money import canonical
@@ -27,9 +27,10 @@ _HEAD = """\
 # keys; the environment goes over .env, .env over holdfast.toml. DRY_RUN=1 forces paper whatever else is set.
 
 # Docker Compose only: the file its services take settings from (this line is in force once this file is named .env),
-# and whether the demonstration runs: 1 or 0.
+# whether the demonstration runs (1 or 0), and the memory of the bus's container: four times bus.maxmemory_mb is on the safe side.
 HOLDFAST_ENV_FILE=.env
 # HOLDFAST_DEMO=1
+# HOLDFAST_BUS_MEM_LIMIT=2g
 """
 
 
@@ -73,6 +74,8 @@ def value_text(value: Any) -> str:
         return canonical(value)
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if isinstance(value, SecretStr):
+        return "***" if value.get_secret_value() else ""
     if isinstance(value, dict):
         return orjson.dumps(_plain(value)).decode() if value else ""
     return str(value)
@@ -107,7 +110,8 @@ def _example_lines() -> Iterator[str]:
         elif key == next(iter(keys())):
             yield "\n"
         if variable_of(key) not in variables():
-            yield f'\n# --- [{key}."SYMBOL"]: one table a symbol, in holdfast.toml only\n'
+            each = '"SYMBOL"]: one table a symbol' if key == "instruments" else "NAME]: one table a producer"
+            yield f"\n# --- [{key}.{each}, in holdfast.toml only\n"
             continue
         value: Any = getattr(defaults, section) if section else defaults
         what = field.description or name

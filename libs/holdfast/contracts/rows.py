@@ -24,7 +24,18 @@ from holdfast.contracts.codes import (
     TimeInForce,
     TradingState,
 )
-from holdfast.contracts.money import ZERO, Fees, NotNegative, NotNegativeSum, Positive, PositiveSum, Sum, sub
+from holdfast.contracts.money import (
+    ONE,
+    ZERO,
+    Amount,
+    Fees,
+    NotNegative,
+    NotNegativeSum,
+    Positive,
+    PositiveSum,
+    Sum,
+    sub,
+)
 
 ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
 """A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
@@ -248,6 +259,14 @@ class QuarantineRow(Frozen):
     why: Text
     resolved: bool = False
     at: Millis
+    fee: Amount = ZERO
+    """Of the fill that is held here, as all that follows: what adopting it needs."""
+    fee_currency: Name | None = None
+    executed_at: Millis = 0
+    leg: Leg = Leg.NET
+    instrument: Kind = Kind.SPOT
+    contract_size: Positive = ONE
+    settle: Name | None = None
 
 
 class NavRow(Frozen):

@@ -7,8 +7,11 @@ Two kinds of reading. WORK is read by one group per consuming service, created a
 A VIEW is read by every instance for itself with plain XREAD: no group, no acknowledgement, no pending list.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 from holdfast.contracts import messages as m
 from holdfast.contracts.base import Message
@@ -173,3 +176,33 @@ STREAMS: tuple[Stream, ...] = (
     EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
+
+SIGNERS = (EXIT_SCANNER, CLI, DEMO)
+"""Producers of intents that belong to Holdfast itself: they write to the shared streams, each with a key of its own."""
+SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, EXIT_SCANNER)}
+"""Who signs for the shared streams of intents; every other intent stream is its producer's own."""
+PRODUCER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+RESERVED = frozenset({
+    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI,
+    "exit", "admin", "viewer", "default", "bus", "others",
+})  # fmt: skip
+"""Names that no producer may have: they are services, users of the bus, or the end of another stream's name."""
+
+
+@cache
+def intent_stream(producer: str) -> Stream:
+    """The stream that *producer* alone writes to. An ACL cannot see arguments: who may XADD may also erase the stream, or use
+    up its ids; so whoever is not trusted with everybody's intents has a stream of his own.
+    """
+    return _work(
+        f"{ORDER_INTENT.name}.{producer}",
+        m.OrderIntent,
+        f"intents of the producer {producer}, always signed",
+        (producer,),
+        (EXECUTOR,),
+    )
+
+
+def with_producers(producers: Iterable[str]) -> tuple[Stream, ...]:
+    """The table, and a stream for each of *producers*."""
+    return (*STREAMS, *(intent_stream(name) for name in sorted(producers)))

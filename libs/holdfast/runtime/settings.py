@@ -8,11 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import Amount, NotNegative, Positive
 from holdfast.contracts.rows import ExitLevel
+from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
+from holdfast.domain.instruments import canonical
 
 
 class Section(BaseModel):
@@ -50,6 +52,27 @@ class BusSettings(Section):
         description="How long a full or busy store or bus is waited for before the service stops, in s.",
     )
     maxmemory_mb: int = Field(512, ge=32, description="Memory of the bus that `holdfast up` starts, in MB.")
+    require_signed: bool = Field(
+        False,
+        description="Only signed intents are acted upon. Off for the demonstration on loopback; on in Compose.",
+    )
+    acl: bool = Field(
+        False,
+        description="The bus has users, one per service: connect as oneself, with the password under `keys`. `holdfast up` then sets them up.",
+    )
+    tls_ca: str = Field(
+        "", description="Certificates that a rediss:// bus is checked against; empty: the system's."
+    )
+    tls_cert: str = Field("", description="Certificate of this client, for a bus that asks for one.")
+    tls_key: str = Field("", description="Its private key.")
+    user: str = Field(
+        "", description="User on a bus whose users are not Holdfast's own; see `holdfast acl` otherwise."
+    )
+    password: SecretStr = Field(
+        SecretStr(""),
+        description="That user's password. Better as HOLDFAST_BUS_PASSWORD_FILE, a file of mode 0600.",
+    )
+    keys: str = Field("", description="Folder of producers' keys and users' passwords; empty: DIR/keys.")
     full_pct: int = Field(
         70,
         ge=10,
@@ -157,6 +180,22 @@ class PaperSettings(Section):
         Decimal(0), le=100, description="Chance that an order is rejected, in percent, seeded."
     )
     seed: int = Field(1, description="Seed of the above chances.")
+
+
+class ProducerSettings(Section):
+    """A producer of intents that has a key, and the stream order.intent.NAME for itself."""
+
+    key_file: str = Field(
+        "", description="Its keys, for the executor; empty: where `holdfast keys new NAME` puts them."
+    )
+    symbols: list[str] = Field(default_factory=list, description="What it may trade; empty: everything.")
+    max_notional: Positive | None = Field(None, description="Most in one entry, in quote currency.")
+    rate_per_s: Positive | None = Field(None, description="Most entries a second.")
+
+    @field_validator("symbols")
+    @classmethod
+    def _canonical(cls, symbols: list[str]) -> list[str]:
+        return [canonical(symbol) for symbol in symbols]
 
 
 class ExecutorSettings(Section):
@@ -273,6 +312,9 @@ class Settings(Section):
     exits: ExitSettings = Field(default_factory=ExitSettings)
     hedging: HedgingSettings = Field(default_factory=HedgingSettings)
     instruments: dict[str, InstrumentSettings] = Field(default_factory=dict)
+    producers: dict[str, ProducerSettings] = Field(
+        default_factory=dict, description="Producers with a key and a stream of their own."
+    )
     paper: PaperSettings = Field(default_factory=PaperSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
     scanner: ScannerSettings = Field(default_factory=ScannerSettings)
@@ -280,6 +322,24 @@ class Settings(Section):
     demo: DemoSettings = Field(default_factory=DemoSettings)
     state: StateSettings = Field(default_factory=StateSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("producers")
+    @classmethod
+    def _names(cls, producers: dict[str, ProducerSettings]) -> dict[str, ProducerSettings]:
+        for name in producers:
+            if name in RESERVED or not PRODUCER.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name for a producer: a-z, 0-9, - and _, and no service's name"
+                )
+        return producers
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Every stream of this installation: the table, and one for each producer."""
+        return with_producers(self.producers)
+
+    def keys_directory(self) -> Path:
+        """Where keys and passwords live."""
+        return Path(self.bus.keys) if self.bus.keys else self.dir / "keys"
 
     def state_directory(self) -> Path:
         """Where the state files live."""
