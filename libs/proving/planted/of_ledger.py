@@ -170,7 +170,7 @@ def messages_have_no_memory(patch: Patch) -> None:
 OF_LEDGER: tuple[Bug, ...] = (
     Bug("no fsync", "INV-8", "faster without: the operating system will write it soon enough", no_fsync, kinds=("process.crash",)),
     Bug("no inbox", "INV-4", "messages are not remembered, and decided upon again when they come again", messages_have_no_memory, kinds=("input.replayed", "bus.duplicate", "bus.lost_reply")),
-    Bug("unknown frees the book", "INV-7", "an order without an answer holds nothing up", unknown_frees_the_book, kinds=("venue.lost_reply", "venue.lost_request")),
+    Bug("unknown frees the book", "INV-7", "an order without an answer holds nothing up", unknown_frees_the_book, kinds=("venue.lost_reply", "venue.lost_request", "venue.overtaken")),
     Bug("closes judged by their side", "INV-6", "a sell while long is a short, so it is blocked (the incident's own enforcer)",
         closes_judged_by_their_side),
     Bug("an exit as large as asked", "INV-5", "what is to be closed was told by whoever asked", exit_as_large_as_asked),
