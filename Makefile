@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak docs tail restart status clean
+.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs tail restart status clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -51,7 +51,18 @@ load: .venv/.dev ## bursts, slow parts, a full bus: figures into docs/benchmarks
 soak: .venv/.dev ## an hour at half of the highest rate: does anything grow?
 	$(BIN)/python -m benchmarks.soak --out docs/benchmarks
 
-docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
+audit: .venv/.audit ## known faults of what is installed to run; says so where their list cannot be reached
+	@mkdir -p var && rm -f var/audit.json; \
+	$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off --format json --output var/audit.json -r requirements.lock 2>var/audit.log; \
+	code=$$?; if [ ! -s var/audit.json ]; then tail -n 1 var/audit.log; \
+	echo "audit: NOT DONE. The list of known faults cannot be reached from here; nothing is said about any version."; \
+	elif [ $$code -eq 0 ]; then echo "audit: nothing is known against any version in requirements.lock"; \
+	else cat var/audit.json; echo; echo "audit: something is known against what is listed with vulns above"; exit $$code; fi
+
+fuzz: .venv/.fuzz ## every decoder, guided by coverage, for three minutes (Linux)
+	mkdir -p var/fuzz && $(BIN)/python -m tests.fuzz.atheris_decoders -max_total_time=180 -max_len=4096 -artifact_prefix=var/fuzz/ var/fuzz
+
+docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md, docs/licences.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
 
@@ -64,8 +75,10 @@ restart: .venv/.runtime ## restart one service: make restart S=executor
 status: .venv/.runtime ## what is held, and whether it is protected
 	$(BIN)/holdfast status
 
-lock: .venv/.dev ## resolve dependencies again into the two locks
+lock: .venv/.dev ## resolve dependencies again into the locks
 	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock pyproject.toml
+	$(LOCK) --group fuzz --constraints requirements-dev.lock --output-file requirements-fuzz.lock pyproject.toml
 	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --constraints requirements-dev.lock --output-file requirements.lock
 
 install: .venv/.runtime ## only install what running needs
@@ -85,4 +98,12 @@ clean: ## remove the environment and caches; data stays
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.audit: requirements-audit.lock .venv/.dev
+	$(PIP) install --quiet --require-hashes -r requirements-audit.lock
+	@touch $@
+
+.venv/.fuzz: requirements-fuzz.lock .venv/.dev
+	$(PIP) install --quiet --require-hashes -r requirements-fuzz.lock
 	@touch $@

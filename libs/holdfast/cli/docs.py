@@ -53,7 +53,9 @@ def docs(
     out: Out = Path("docs/streams.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")] = False,
 ) -> None:  # fmt: skip
-    """Write docs/streams.md, and the tables in docs/exits.md beside it."""
+    """Write docs/streams.md, the tables in docs/exits.md beside it, and docs/licences.md where there is a lock."""
+    from holdfast.cli import licences
+
     text = page()
     if check:
         if not out.is_file() or out.read_text(encoding="utf-8") != text:
@@ -66,6 +68,9 @@ def docs(
     if rules.is_file():
         rules.write_text(with_tables(rules.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"wrote the tables in {rules}")
+    if licences.LOCK.is_file() and licences.PAGE.parent.is_dir():
+        licences.PAGE.write_text(licences.page(licences.LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {licences.PAGE}")
 
 
 def page() -> str:
