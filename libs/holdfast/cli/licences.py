@@ -44,11 +44,12 @@ def rows(lock: str) -> dict[str, str]:
 def licence_of(package: Distribution) -> str:
     """What the package's metadata say: an SPDX expression, else its classifiers, else the first line of the text."""
     metadata = package.metadata
-    if (expression := metadata.get("License-Expression")) is not None:
-        return expression
+    expression, text = ((metadata.get_all(name) or [""])[0] for name in ("License-Expression", "License"))
+    if expression:
+        return str(expression)
     stated = [
         one.removeprefix(_PREFIX) for one in metadata.get_all("Classifier") or [] if one.startswith(_PREFIX)
     ]
     if stated:
         return ", ".join(sorted(stated))
-    return (metadata.get("License") or "not stated").strip().splitlines()[0][:60]
+    return str(text or "not stated").strip().splitlines()[0][:60]
