@@ -79,7 +79,11 @@ def test_a_closed_position_says_what_fired_that_it_was_a_gap_and_what_the_others
     desk.wait(lambda: not desk.rows("positions"))
     (told,) = desk.rows("explain", key)
     trade = told["trade"]
-    assert (trade["exit_reason"], trade["trigger_price"], trade["trigger_level"]) == ("stop_loss", "9.4", "9.5")
+    assert (trade["exit_reason"], trade["trigger_price"], trade["trigger_level"]) == (
+        "stop_loss",
+        "9.4",
+        "9.5",
+    )
     assert told["fires"] == "stop_loss"
     text = desk.ok("explain", key)
     assert "a gap: its level was 9.5, the price that fired it 9.4" in text
@@ -143,7 +147,7 @@ def test_models_are_judged_and_what_is_no_prediction_is_counted(desk: Desk) -> N
 def test_a_reversal_closes_and_what_the_scanner_says_can_be_read(desk: Desk) -> None:
     desk.ok("intent", "buy", BTC, "1", "--stop-loss", "5%")
     key = desk.rows("positions")[0]["position_id"]
-    predict(desk, 3, "short", "0.75", lasts_ms=1_500, model="other")
+    predict(desk, 3, "short", "0.75", lasts_ms=8_000, model="other")
     desk.wait(lambda: not desk.rows("positions"))
     assert desk.rows("trades")[0]["exit_reason"] == "reversal"
 
@@ -177,6 +181,6 @@ def test_a_mistake_is_answered_and_nothing_is_sent(desk: Desk, words: tuple[str,
 
 
 def test_a_stop_beyond_liquidation_is_refused_with_its_code(desk: Desk) -> None:
-    """Linear at leverage 10: 9 % is within the guard's band before the liquidation."""
-    result = desk.run("intent", "buy", BTC, "1", "--stop-loss", "9%", "--json")
+    """Linear at leverage 5: liquidation at 80.4, and a fifth of the way back from there, at 84.3, the guard's band begins."""
+    result = desk.run("intent", "buy", BTC, "1", "--stop-loss", "16%", "--json")
     assert json.loads(result.stdout)["code"] == "stop_beyond_liquidation"
