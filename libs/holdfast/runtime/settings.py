@@ -151,7 +151,8 @@ class PaperSettings(Section):
         Decimal(100_000), description="Money the account starts with, in each quote currency."
     )
     leverage: Positive = Field(
-        Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all."
+        Decimal(5),
+        description="Margin = notional / leverage for linear and inverse; spot needs it all. The liquidation guard counts with it, too.",
     )
     maintenance_pct: NotNegative = Field(
         Decimal("0.5"),
