@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak docs tail restart status clean
+.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak docs screenshots tail restart status clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
@@ -51,9 +51,12 @@ load: .venv/.dev ## bursts, slow parts, a full bus: figures into docs/benchmarks
 soak: .venv/.dev ## an hour at half of the highest rate: does anything grow?
 	$(BIN)/python -m benchmarks.soak --out docs/benchmarks
 
-docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
+docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md, docs/metrics.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
+
+screenshots: .venv/.dev ## the dashboard's pictures in docs/images, by real Chromium (CHROMIUM=/path if not on PATH)
+	$(BIN)/python -m tests.browser.screenshots
 
 tail: .venv/.runtime ## follow a stream: make tail S=fill
 	$(BIN)/holdfast tail $(S)
