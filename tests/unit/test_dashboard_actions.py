@@ -207,7 +207,7 @@ async def test_quarantine_is_adopted_and_for_flatten_closed(room, then):
     assert streams == [FILL] if then == "adopt" else [FILL, ORDER_INTENT_EXIT]
     fill = room.sent[0][1]
     assert (fill.kind, fill.trade_id, fill.side, fill.quantity, fill.price) == (
-        "adoption",
+        "adjustment",
         "q-1",
         "buy",
         2,
