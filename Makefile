@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs tail restart status clean
+.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
@@ -62,9 +62,12 @@ audit: .venv/.audit ## known faults of what is installed to run; says so where t
 fuzz: .venv/.fuzz ## every decoder, guided by coverage, for three minutes (Linux)
 	mkdir -p var/fuzz && $(BIN)/python -m tests.fuzz.atheris_decoders -max_total_time=180 -max_len=4096 -artifact_prefix=var/fuzz/ var/fuzz
 
-docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md, docs/licences.md
+docs: .venv/.runtime ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
+
+screenshots: .venv/.dev ## the dashboard's pictures in docs/images, by real Chromium (CHROMIUM=/path if not on PATH)
+	$(BIN)/python -m tests.browser.screenshots
 
 tail: .venv/.runtime ## follow a stream: make tail S=fill
 	$(BIN)/holdfast tail $(S)

@@ -101,14 +101,22 @@ def test_the_image_is_small_in_rights_and_names_no_host():
     assert "://" not in text
 
 
-def test_compose_runs_every_service_with_a_health_check_and_no_port():
+def test_compose_runs_every_service_with_a_health_check_and_ports_on_loopback_only():
     text = text_of("docker-compose.yml")
     for service in (*SERVICES, DEMO):
         assert f"command: [holdfast, run, {service}]" in text
         assert f"test: [CMD, holdfast, health, {service}]" in text
-    assert "ports:" not in text
+    assert set(re.findall(r"^ +ports: (.*)$", text, re.MULTILINE)) == {
+        '["127.0.0.1:8480:8480"]',
+        '["127.0.0.1:3000:3000"]',
+    }
     assert not re.search(r"^name:", text, re.MULTILINE), "Compose 1.29 refuses a name at the top"
-    assert set(re.findall(r"^ +image: (\S+)", text, re.MULTILINE)) == {"redis:8", "holdfast:local"}
+    assert set(re.findall(r"^ +image: (\S+)", text, re.MULTILINE)) == {
+        "redis:8",
+        "holdfast:local",
+        "prom/prometheus:v3.5.0",
+        "grafana/grafana:12.1.0",
+    }
     for needed in (
         'user: "10001:10001"',
         "read_only: true",
