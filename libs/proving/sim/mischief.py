@@ -153,13 +153,15 @@ class Mischief:
             world.sometimes.note("trimmed past a group")
 
     def end(self) -> None:
-        """Nothing more happens, and what was paused, away or full is so no longer."""
+        """Nothing more happens; what was paused, away or full is so no longer, and clocks are right."""
         self._is_over = True
         bus = self._world.bus
         bus.server.is_full = False
         now = self._world.loop.time()
         bus.gone_until_s = min(bus.gone_until_s, now)
         self._world.outages.store_until_s = self._world.outages.venue_until_s = now
+        bus.skew_ms = 0
+        self._world.set_clocks_right()
         for process in self._world.processes.values():
             process.cut_until_s = now
         for process in [*self._world.processes.values(), *self._world.others]:

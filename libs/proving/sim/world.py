@@ -261,6 +261,12 @@ class World:
         if not self.is_ending and service not in self.processes:
             self.processes[service] = self.start(service)
 
+    def set_clocks_right(self) -> None:
+        """Every service's wall clock is the world's from now on."""
+        self._skews = dict.fromkeys(SERVICES, 0)
+        for process in [*self.processes.values(), *self.others]:
+            process.skew_ms = 0
+
     # -- life -----------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
