@@ -1,5 +1,5 @@
 # One image for every service: `holdfast run SERVICE`. Non-root, and content with a read-only root: it writes to /data and
-# /state only. The build arguments are pip's own, for machines that reach packages in another way; empty means pip's default.
+# /state only (at the first start of all, to volumes below /secrets). The build arguments are pip's own, for machines that reach packages in another way; empty means pip's default.
 
 FROM python:3.13-slim AS builder
 ARG PIP_INDEX_URL
@@ -18,7 +18,9 @@ RUN /opt/venv/bin/pip install --quiet --no-deps --no-build-isolation . \
 
 FROM python:3.13-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOLDFAST_DIR=/data HOLDFAST_STATE_DIR=/state
-RUN mkdir /app /data /state && chown 10001:10001 /app /data /state
+RUN mkdir -p /app /data /state && cd / && mkdir -m 700 -p \
+    secrets/ledger secrets/executor secrets/exit_scanner secrets/state_publisher secrets/market_feed secrets/demo secrets/cli secrets/others \
+ && mkdir -m 755 secrets/bus && chown -R 10001:10001 /app /data /state /secrets
 COPY --from=builder /opt/venv /opt/venv
 USER 10001:10001
 WORKDIR /app

@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim docs tail restart status clean
+.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak docs tail restart status clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,15 @@ bench: .venv/.dev ## the speed table, as ratios to the bare path in the same run
 
 sim: .venv/.dev ## two minutes of simulated worlds with faults; a failure is shrunk and explained
 	$(BIN)/holdfast sim --seeds 100000 --for 120
+
+drill: .venv/.dev ## break a running Holdfast for two minutes while it trades; longer: make drill MINUTES=10
+	$(BIN)/holdfast drill --minutes $(or $(MINUTES),2)
+
+load: .venv/.dev ## bursts, slow parts, a full bus: figures into docs/benchmarks (a quarter of an hour)
+	$(BIN)/python -m benchmarks.load --out docs/benchmarks
+
+soak: .venv/.dev ## an hour at half of the highest rate: does anything grow?
+	$(BIN)/python -m benchmarks.soak --out docs/benchmarks
 
 docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example

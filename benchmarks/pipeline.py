@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class Market:
                 pipe.xadd(
                     TICK, {"id": f"bench:{self._number}", "body": body}, maxlen=20_000, approximate=True
                 )
-            pipe.execute()
+            pipe.execute(raise_on_error=False)  # a full bus refuses prices, too; the next come soon
 
     def stop(self) -> None:
         self._running = False
@@ -74,8 +74,10 @@ class Market:
 
 
 @contextmanager
-def services(url: str, names: tuple[str, ...] = CORE) -> Iterator[Path]:
-    """The named services as processes, their data in a temporary directory."""
+def services(
+    url: str, names: tuple[str, ...] = CORE, more: Mapping[str, str] | None = None
+) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """The named services as processes, their data in a temporary directory; *more* goes into their environment."""
     root = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
@@ -90,10 +92,11 @@ def services(url: str, names: tuple[str, ...] = CORE) -> Iterator[Path]:
             f"HOLDFAST_LIMITS_{name}": "1000000000000"
             for name in ("MAX_SYMBOL_NOTIONAL", "MAX_ACCOUNT_NOTIONAL", "MAX_TOTAL_NOTIONAL")
         }
-        running = [
-            subprocess.Popen([sys.executable, "-m", f"services.{name}"], cwd=root, env=environment | limits)
+        environment |= limits | dict(more or {})
+        running = {
+            name: subprocess.Popen([sys.executable, "-m", f"services.{name}"], cwd=root, env=environment)
             for name in names
-        ]
+        }
         try:
             client = redis.Redis.from_url(url, protocol=2)
             waiting = set(names)
@@ -102,11 +105,11 @@ def services(url: str, names: tuple[str, ...] = CORE) -> Iterator[Path]:
                     waiting.discard(orjson.loads(fields[b"body"])["service"])
                 time.sleep(0.05)
             time.sleep(1)
-            yield Path(folder)
+            yield running
         finally:
-            for process in running:
+            for process in running.values():
                 process.terminate()
-            for process in running:
+            for process in running.values():
                 process.wait(20)
 
 

@@ -25,3 +25,38 @@ def plot(rows: list[dict[str, Any]]) -> str:
         f'<line x1="{left + scale}" y1="34" x2="{left + scale}" y2="{height - 20}" stroke="#333" stroke-dasharray="4 3"/>'
     )
     return "\n".join([*parts, "</svg>", ""])
+
+
+COLOURS = ("#1c7ed6", "#c92a2a", "#2b8a3e", "#e67700", "#862e9c", "#0b7285", "#5c940d", "#a61e4d", "#343a40")
+Panel = tuple[str, dict[str, list[float]]]
+
+
+def lines(title: str, at: list[float], panels: list[Panel], unit: str) -> str:
+    """Panels one below the other, each with its own axis from zero and its lines over *at*, in *unit*."""
+    width, height, left, right = 900, 210, 70, 190
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {40 + height * len(panels)}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{40 + height * len(panels)}" fill="white"/>',
+        f'<text x="12" y="24" font-size="15" font-weight="bold">{title}</text>',
+    ]
+    for number, (name, series) in enumerate(panels):
+        top, bottom = 40 + height * number + 24, 40 + height * (number + 1) - 24
+        most = max((max(values) for values in series.values()), default=0) or 1
+        parts += [
+            f'<text x="{left}" y="{top - 8}" font-weight="bold">{name}</text>',
+            f'<line x1="{left}" y1="{bottom}" x2="{width - right}" y2="{bottom}" stroke="#333"/>',
+            f'<text x="{left - 6}" y="{top + 6}" text-anchor="end">{most:,.4g}</text>',
+            f'<text x="{left - 6}" y="{bottom}" text-anchor="end">0</text>',
+            f'<text x="{width - right}" y="{bottom + 16}" text-anchor="end">{at[-1]:.0f} {unit}</text>',
+        ]
+        for index, (label, values) in enumerate(series.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            points = " ".join(
+                f"{left + (width - left - right) * x / (at[-1] or 1):.1f},{bottom - (bottom - top) * y / most:.1f}"
+                for x, y in zip(at, values, strict=True)
+            )
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+            parts.append(
+                f'<text x="{width - right + 8}" y="{top + 12 + 13 * index}" fill="{colour}">{label}</text>'
+            )
+    return "\n".join([*parts, "</svg>", ""])

@@ -292,12 +292,16 @@ def _load(path: Path, *, exact: bool = False) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise StateUnreadable(f"{path} cannot be read: {error}") from error
     try:
-        document = json.loads(text, parse_float=Decimal if exact else None)
-    except (json.JSONDecodeError, RecursionError) as error:
+        document = json.loads(text, parse_float=Decimal if exact else None, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise StateUnreadable(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise StateUnreadable(f"{path} holds no JSON object")
     return document
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
 
 
 def utc_now_iso(clock: Clock | None = None) -> str:

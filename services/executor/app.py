@@ -6,7 +6,14 @@ from functools import lru_cache
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.seams import Seams
 from holdfast.contracts.base import ContractViolation
-from holdfast.contracts.streams import EXECUTOR, INTENT_RESULT, MARKET_TICK, ORDER_INTENT, ORDER_INTENT_EXIT
+from holdfast.contracts.streams import (
+    EXECUTOR,
+    INTENT_RESULT,
+    MARKET_TICK,
+    ORDER_INTENT,
+    ORDER_INTENT_EXIT,
+    intent_stream,
+)
 from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
@@ -112,14 +119,18 @@ def build(
     app.ledger(view, on_reset=executor.on_reset, on_updates=executor.on_updates)
     app.follow(INTENT_RESULT, executor.on_results, wanted=may_be_repeated)
     app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
-    app.work(ORDER_INTENT_EXIT, executor.on_exits, acks="handler", malformed="handler")
-    app.work(
-        ORDER_INTENT,
-        executor.on_entries,
-        acks="handler",
-        malformed="handler",
-        batch=settings.executor.entry_batch,
-    )
+    decode = executor.gate.decode
+    app.on_start(executor.gate.open)
+    app.work(ORDER_INTENT_EXIT, executor.on_exits, acks="handler", malformed="handler", decode=decode)
+    for stream in (ORDER_INTENT, *map(intent_stream, settings.producers)):
+        app.work(
+            stream,
+            executor.on_entries,
+            acks="handler",
+            malformed="handler",
+            batch=settings.executor.entry_batch,
+            decode=decode,
+        )
     app.every(TICK_EVERY_S, executor.on_time)
     app.heartbeat(executor.heartbeat)
     return app

@@ -7,10 +7,7 @@ client order id and the proposal's id derive from the intent, so a redelivery pr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
-
-from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation, Identifier
+from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation
 from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
 from holdfast.contracts.messages import CancelRequest, OrderIntent, OrderRequest, OrderReserve, Refusal
 from holdfast.contracts.rows import PositionRow, book_id
@@ -34,9 +31,9 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import Rules, Venue
 from services.executor.desk import Asked, Batch, Desk
+from services.executor.gate import Gate, id_given
 from services.executor.prices import Prices
 
-_IDENTIFIER = TypeAdapter[str](Identifier)
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 Objection = tuple[Code, str] | None
 
@@ -67,18 +64,7 @@ def passes_freely(entry: Entry) -> bool:
 def unreadable_intent(entry: Entry) -> tuple[str, str]:
     """Intent id and digest of an entry that is no intent: the id its sender gave it, where that can be read."""
     derived = "i-" + digest(entry.stream.name, entry.entry_id, entry.body)
-    return _id_given(entry.body) or derived, digest(entry.body)
-
-
-def _id_given(body: bytes) -> str | None:
-    if len(body) > MAX_BODY_BYTES:
-        return None
-    try:
-        document = orjson.loads(body)
-        given = document.get("id") if isinstance(document, dict) else None
-        return _IDENTIFIER.validate_python(given, strict=True)
-    except (orjson.JSONDecodeError, ValidationError):
-        return None
+    return id_given(entry.body) or derived, digest(entry.body)
 
 
 class Intake:
@@ -98,10 +84,12 @@ class Intake:
         objection: Callable[[tuple[str, str], str], Objection],
         bus_objection: Callable[[], Objection],
         was_sent: Callable[[str], bool],
+        gate: Gate,
     ) -> None:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
+        self._gate = gate
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
 
@@ -126,11 +114,18 @@ class Intake:
         if intent is None:
             proposal = Proposal("?", refusal=_malformed(entry.error, entry.body))
         else:
-            proposal = self._propose(intent)
+            proposal = self._within_limits(entry.producer, self._propose(intent))
         reserve = self._answer(intent_id, content, intent, proposal)
         if reserve.order is not None:
             self._claim(reserve, reserve.order)
         return self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+
+    def _within_limits(self, producer: str, proposal: Proposal) -> Proposal:
+        """*proposal*, or why its producer may not have it."""
+        if not producer or proposal.refusal is not None:
+            return proposal
+        found = self._gate.objection(producer, proposal.symbol, proposal.order)
+        return proposal if found is None else Proposal(proposal.symbol, proposal.leg, refusal=found)
 
     def _claim(self, reserve: OrderReserve, order: OrderRequest) -> None:
         """The order may be sent once the ledger shows it; until then it stands in the way of what opposes it."""

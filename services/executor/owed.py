@@ -20,8 +20,9 @@ from holdfast.contracts.streams import FILL, ORDER_STATUS
 from holdfast.contracts.wire import Out, Outgoing
 from services.executor.desk import patience_ms
 
-KEEP_KNOWN = 200_000
-"""Most keys of confirmed fills that are remembered."""
+KEEP_KNOWN = 50_000
+"""Most keys of confirmed fills that are remembered, about 200 bytes each: more than a reconciliation reads back. One that was
+forgotten and is read back is published once more, and the ledger knows it."""
 SURE_AFTER = 3
 """Publications after which a fill of an ended order counts as applied, if the positions agree."""
 
@@ -138,8 +139,12 @@ class Owed:
                     self.confirm(key)
 
     def start_again(self, orders: Mapping[str, OrderRow]) -> None:
-        """The view was loaded afresh: updates may have been missed, and the bus may have lost what was offered."""
+        """The view was loaded afresh: updates may have been missed, and the bus may have lost what was offered.
+
+        The ledger may also have lost what it had: a backup was restored. So what it was known to have counts no more.
+        """
         self._offered.clear()
+        self._known.clear()
         for row in orders.values():
             self.order_row(row)
         for owed in self.fills.values():

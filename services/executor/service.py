@@ -25,6 +25,7 @@ from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
+from services.executor.gate import Gate
 from services.executor.guard import Guard
 from services.executor.intake import Intake, passes_freely
 from services.executor.owed import Owed
@@ -73,7 +74,7 @@ class Executor:
             Owed(resend),
             Prices(),
         )
-        self.inflight = InFlight()
+        self.inflight, self.gate = InFlight(), Gate(settings, clock)
         self.dispatcher = Dispatcher(
             clock=clock,
             ids=ids,
@@ -91,6 +92,7 @@ class Executor:
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
+            gate=self.gate,
         )  # fmt: skip
         self._loaded = asyncio.Event()
         self._started_ms = 0
@@ -102,7 +104,7 @@ class Executor:
     # -- intents ------------------------------------------------------------------------------------------------------------------
 
     async def on_entries(self, batch: Sequence[Entry]) -> list[Outgoing]:
-        """`order.intent`. Waits while two batches are unanswered; exits among the entries do not."""
+        """`order.intent`, and each producer's own. Waits while two batches are unanswered; exits among the entries do not."""
         await self._loaded.wait()
         free = [entry for entry in batch if passes_freely(entry)]
         waiting = [entry for entry in batch if not passes_freely(entry)]

@@ -120,7 +120,7 @@ def _open(path: Path) -> tuple[str, Iterator[Row]]:
     try:
         header = [name.strip().lower() for name in next(csv.reader([stream.readline()]), [])]
         shape, time_column, columns = _shape(path, header)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         stream.close()
         raise BadRecording(f"{path}: cannot be read: {error}") from None
     except BadRecording:

@@ -8,7 +8,7 @@ from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.rows import TotalRow
 from holdfast.contracts.streams import LEDGER, LEDGER_SNAPSHOT, LEDGER_UPDATED
-from holdfast.contracts.wire import Numbered
+from holdfast.contracts.wire import Numbered, digest
 from holdfast.domain.view import snapshot_checksum
 from tests.contract._bus import Bus
 
@@ -27,17 +27,27 @@ class FakeLedger:
 
     def __init__(self, bus: Bus, store_id: str = "store-1") -> None:
         self.publisher, self.store_id, self.snapshots = Publisher(bus.redis, LEDGER), store_id, 0
+        self.history = ""
+        """Of which story the updates are: another story has other updates under the same numbers."""
 
     def update(self, seq: int) -> LedgerUpdated:
         return LedgerUpdated(
-            id=f"u-{seq}", at=seq, seq=seq, store_id=self.store_id, epoch=1, kind=UpdateKind.FILLED, totals=[total(seq)]
+            id=f"u-{seq}", at=seq, seq=seq, store_id=self.store_id, epoch=1, kind=UpdateKind.FILLED, totals=[total(seq)],
+            why=self.history,
         )  # fmt: skip
+
+    def hash(self, seq: int) -> str:
+        """The chain's hash at *seq*."""
+        hashed = HASH
+        for one in range(1, seq + 1):
+            hashed = digest(hashed, self.update(one).body())
+        return hashed
 
     async def publish(self, seqs: Sequence[int], *, kind: str = "filled") -> None:
         await self.publisher.publish(
             [
                 Numbered(
-                    LEDGER_UPDATED, f"{seq}-0", f"u-{seq}", self.update(seq).body(), (("kind", kind), ("hash", HASH))
+                    LEDGER_UPDATED, f"{seq}-0", f"u-{seq}", self.update(seq).body(), (("kind", kind), ("hash", self.hash(seq)))
                 )
                 for seq in seqs
             ]
@@ -50,7 +60,7 @@ class FakeLedger:
         rows = [total(one) for one in range(1, seq + 1)]
         made = [
             LedgerSnapshot(
-                id=f"{name}:{part}", at=seq, snapshot_id=name, seq=seq, chain=HASH, store_id=self.store_id, epoch=1, part=part,
+                id=f"{name}:{part}", at=seq, snapshot_id=name, seq=seq, chain=self.hash(seq), store_id=self.store_id, epoch=1, part=part,
                 parts=parts, checksum="", totals=rows[part - 1 :: parts],
             )
             for part in range(1, parts + 1)

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from holdfast.bus import app as bus_app
+from holdfast.bus import housekeeping
 from holdfast.contracts.streams import CONTROL, DEAD_LETTER, INTENT_RESULT, LEDGER
 from holdfast.contracts.wire import Ack
 from holdfast.domain.invariants import InvariantViolation
@@ -77,7 +78,7 @@ async def test_own_pending_entries_are_processed_first_after_a_restart(bus, bus_
 
 async def test_entries_of_a_consumer_that_is_gone_are_claimed(bus, bus_url, tmp_path, monkeypatch):
     """... after claim_idle_ms, and only what the other one never finished."""
-    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)
+    monkeypatch.setattr(housekeeping, "CLAIM_EVERY_S", 0.1)
     echo = Echo()
     await bus.redis.xgroup_create(CONTROL.name, LEDGER, id="0", mkstream=True)
     ids = [await bus.add(CONTROL, order(number)) for number in range(4)]
@@ -336,7 +337,7 @@ async def test_a_start_that_meets_a_passing_fault_is_tried_again(bus_url, tmp_pa
 
 async def test_an_abandoned_entry_that_was_trimmed_away_is_told(bus, bus_url, tmp_path, monkeypatch):
     """Redis drops such an entry from the pending list when it is claimed, without a word; we say what was lost."""
-    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)
+    monkeypatch.setattr(housekeeping, "CLAIM_EVERY_S", 0.1)
     await bus.redis.xgroup_create(CONTROL.name, LEDGER, id="0", mkstream=True)
     lost = await bus.add(CONTROL, order(1))
     await bus.add(CONTROL, order(2))
@@ -355,7 +356,7 @@ async def test_an_abandoned_entry_that_was_trimmed_away_is_told(bus, bus_url, tm
 
 async def test_entries_in_a_reply_that_was_lost_are_found(bus, bus_url, tmp_path, monkeypatch):
     """The server has given them to us, the connection broke: FastStream reads only what is new. We look what we hold."""
-    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.1)
+    monkeypatch.setattr(housekeeping, "CLAIM_EVERY_S", 0.1)
     echo = Echo()
     async with running(service(bus_url, tmp_path, echo)):
         await bus.add(CONTROL, order(0))
@@ -374,7 +375,7 @@ async def test_entries_in_a_reply_that_was_lost_are_found(bus, bus_url, tmp_path
 @pytest.mark.parametrize("acks", ["bus", "handler"])
 async def test_an_entry_in_hand_is_not_given_twice(bus, bus_url, tmp_path, monkeypatch, acks):
     """A slow handler, or one that acknowledges late, keeps what it has: looking for stranded entries finds none."""
-    monkeypatch.setattr(bus_app, "CLAIM_EVERY_S", 0.05)
+    monkeypatch.setattr(housekeeping, "CLAIM_EVERY_S", 0.05)
     echo, release = Echo(), asyncio.Event()
 
     async def slow(entries):

@@ -5,7 +5,7 @@ import pytest
 from holdfast.bus import groups
 from holdfast.bus.connection import Publisher
 from holdfast.bus.groups import create_groups, groups_of, lag_and_pending, oldest_needed, trim_work
-from holdfast.contracts.messages import ExitThresholds
+from holdfast.contracts.exit_messages import ExitThresholds
 from holdfast.contracts.streams import CONTROL, EXIT_THRESHOLDS, LEDGER, STREAMS, Reading
 from holdfast.contracts.wire import Out
 from tests.contract._echo import order
@@ -51,17 +51,16 @@ async def test_a_stream_whose_group_is_missing_is_not_trimmed(bus, ids):
     assert await left(bus) == ids
 
 
-async def test_every_declared_group_counts(bus, ids, monkeypatch):
+async def test_every_declared_group_counts(bus, ids):
     """The slowest of two groups decides."""
     two = [
         groups.Stream(s.name, s.message, s.what, s.producers, (LEDGER, "slow"), s.reading) for s in [CONTROL]
     ]
-    monkeypatch.setattr(groups, "STREAMS", tuple(two))
     await bus.redis.xack(CONTROL.name, LEDGER, *ids)
-    await trim_work(bus.redis, LATER_MS)
+    await trim_work(bus.redis, LATER_MS, streams=two)
     assert await left(bus) == ids
     await bus.redis.xgroup_create(CONTROL.name, "slow", id=ids[2])
-    await trim_work(bus.redis, LATER_MS)
+    await trim_work(bus.redis, LATER_MS, streams=two)
 
     assert await left(bus) == ids[3:]
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis import exceptions as redis_errors
 
-from holdfast.bus.connection import connect
+from holdfast.bus.connection import connect, is_passing
 from holdfast.bus.transaction import READ_AT_ONCE, transact
 
 
@@ -66,3 +66,20 @@ async def test_a_bus_that_is_gone_is_an_error_of_the_connection_and_one_that_is_
     server.start()
     assert await transact(client, adds(1, "u"), 10) == [b"1-0"]
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
+        (redis_errors.ExecAbortError("Transaction discarded because of: OOM command not allowed"), True),
+        (redis_errors.ExecAbortError("Transaction discarded because of previous errors."), False),
+        (redis_errors.ResponseError("NOGROUP No such key"), True),
+        (redis_errors.ResponseError("WRONGTYPE Operation against a key"), False),
+        (redis_errors.ConnectionError("gone"), True),
+        (ValueError("OOM"), False),
+    ],
+)
+def test_what_passes_is_told_from_what_does_not(error, passes):
+    """Full between MULTI and EXEC is as full as before it: a load test saw the market feed end of it."""
+    assert is_passing(error) is passes

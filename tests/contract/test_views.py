@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from holdfast.bus import app as app_module
 from holdfast.bus import ledger_feed
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.connection import Publisher
 from holdfast.contracts.codes import UpdateKind
-from holdfast.contracts.messages import Prediction
+from holdfast.contracts.exit_messages import Prediction
 from holdfast.contracts.streams import (
     EXIT_SCANNER,
+    HEARTBEAT,
     LEDGER_SNAPSHOT,
     LEDGER_UPDATED,
     PREDICTION,
@@ -80,7 +82,7 @@ async def test_a_view_is_the_newest_snapshot_and_every_update_behind_it(bus, bus
     await ledger.snapshot(3)
     await ledger.snapshot(7, parts=3)
     async with following(bus_url, tmp_path) as follower:
-        await wait_until(lambda: follower.shows(10), "the view")
+        await wait_until(lambda: follower.resets and follower.shows(10), "the view")
         await ledger.publish([11, 12])
         await wait_until(lambda: follower.shows(12), "what came later")
 
@@ -171,6 +173,51 @@ async def test_another_store_throws_the_view_away(bus, bus_url, tmp_path):
         assert follower.view.store_id == "store-1"
         await other.snapshot(1)
         await wait_until(lambda: follower.view.store_id == "store-2" and follower.shows(1), "the other store")
+
+
+async def test_another_history_of_the_same_store_throws_the_view_away(bus, bus_url, tmp_path):
+    """A backup was restored, and the ledger has caught up with the view's number before the view looked."""
+    ledger = FakeLedger(bus)
+    await ledger.snapshot(2)
+    await ledger.publish(range(1, 5))
+    async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: follower.view.seq == 4, "the updates")
+        ledger.history = "restored"
+        pipe = bus.redis.pipeline(transaction=True)
+        pipe.delete(LEDGER_UPDATED.name)
+        for seq in range(3, 6):
+            pipe.xadd(
+                LEDGER_UPDATED.name,
+                {"body": ledger.update(seq).body(), "kind": "filled", "hash": ledger.hash(seq)},
+                id=f"{seq}-0",
+            )
+        await pipe.execute()
+        await wait_until(lambda: bus.of(SNAPSHOT_REQUEST), "the wish for a snapshot")
+        await ledger.snapshot(5)
+        await wait_until(lambda: len(follower.resets) == 2, "the new beginning")
+
+    assert follower.resets == [2, 5] or follower.resets == [4, 5]
+    assert follower.shows(5)
+    assert "continues another history" in (await bus.of(SNAPSHOT_REQUEST))[0].why
+
+
+async def test_a_view_that_was_loaded_is_told_in_a_heartbeat_at_once(bus, bus_url, tmp_path, monkeypatch):
+    """At start and every time it starts again: who waits for all to be armed does not wait for the next second."""
+    monkeypatch.setattr(app_module, "HEARTBEAT_EVERY_S", 3600.0)
+    await FakeLedger(bus).snapshot(0)
+    async with following(bus_url, tmp_path) as follower:
+        await wait_until(lambda: _told(bus, 1), "the heartbeat of the first view")
+        await bus.redis.delete(LEDGER_SNAPSHOT.name)
+        other = FakeLedger(bus, "store-2")
+        await other.publish([1])
+        await other.snapshot(1)
+        await wait_until(lambda: follower.view.store_id == "store-2", "the other store")
+        await wait_until(lambda: _told(bus, 2), "the heartbeat of the second view")
+
+
+async def _told(bus, count):
+    """That many heartbeats, the one at start not counted."""
+    return len(await bus.entries(HEARTBEAT)) > count
 
 
 async def test_a_wiped_bus_is_noticed_without_an_update(bus, bus_url, tmp_path):

@@ -39,7 +39,8 @@ def test_env_example_names_every_setting_and_its_default(tmp_path):
         if re.match(r"# HOLDFAST_\w+=", line)
     )
     assert set(stated) == {variable_of(key) for key in keys() if variable_of(key) in variables()} | {
-        "HOLDFAST_DEMO"
+        "HOLDFAST_DEMO",
+        "HOLDFAST_BUS_MEM_LIMIT",
     }
     (tmp_path / ".env").write_text("\n".join(f"{name}='{value}'" for name, value in stated.items()))
     assert load(env={}, dotenv=tmp_path / ".env") == Settings()

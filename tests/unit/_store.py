@@ -8,8 +8,8 @@ from holdfast.contracts.codes import ExitReason, FillKind, Kind, OrderType, Role
 from holdfast.contracts.messages import Control, Fill, OrderRequest, OrderReserve, OrderStatus
 from holdfast.contracts.streams import FILL
 from holdfast.contracts.wire import Entry, digest
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds
@@ -24,15 +24,16 @@ NOW = 1_700_000_000_000
 class Books:
     """A ledger and the executor's side of the conversation with it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.clock, self.directory = SystemClock(), directory
+    def __init__(self, directory: Path, url: str = "", first: int = 1) -> None:
+        """*first*: of its orders and fills; a store that has some goes on above them."""
+        self.clock, self.directory, self.url = SystemClock(), directory, url
         self.store = open_store(
-            url="", directory=directory, who="test", ids=SystemIds(self.clock), check=False
+            url=url, directory=directory, who="test", ids=SystemIds(self.clock), check=False
         )
         self.ledger = Ledger(
             self.store, RULES, clock=self.clock, snapshot_every_updates=10_000, snapshot_every_ms=60_000
         )
-        self._number = itertools.count(1)
+        self._number = itertools.count(first)
 
     @property
     def path(self) -> Path:

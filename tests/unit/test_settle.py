@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from holdfast.contracts.codes import Code, Kind, OrderState, PositionSide, UpdateKind
-from holdfast.domain.settle import fill_digest, is_owed
+from holdfast.domain.settle import fill_digest, is_owed, taken_in
 from tests.unit._ledger import BOOK, BTC, ETH, NOW, Mem, cancel, entry, fill, leave, rules, status
 
 D = Decimal
@@ -360,6 +360,26 @@ def test_a_fill_of_no_known_order_goes_to_quarantine(order_id):
     assert (change.kind, row.side, row.quantity, row.symbol) == (UpdateKind.QUARANTINED, "long", 1, BTC)
     assert not m.state.positions
     assert m.do(fill("x", order_id)).is_empty
+
+
+def test_fills_in_quarantine_are_taken_in_each_once_in_the_order_of_their_execution():
+    m = Mem()
+    m.do(fill("a", "lost-1", quantity="2", price="100", fee="0.5", instrument="linear"))
+    m.do(fill("b", "lost-2", "sell", "2", "110", fee="0.5", instrument="linear"))
+    m.do(fill("c", "lost-3", symbol=ETH, quantity="3", price="10", instrument="linear"))
+    held = list(m.state.quarantine.values())
+
+    changes = [m.do(taken_in(row, NOW)) for row in held]
+
+    assert [change.kind for change in changes] == [UpdateKind.FILLED] * 3
+    assert m.state.quarantine == {}
+    assert m.state.position(BOOK) is None
+    (trade,) = changes[1].trades
+    assert (trade.exit_reason, trade.realized_pnl) == ("flipped", D(19))
+    position = m.position(ETH)
+    assert (position.quantity, position.kind) == (3, "linear")
+    assert position.stop_loss == 9, "seeded"
+    assert all(m.do(taken_in(row, NOW)).is_empty for row in held)
 
 
 def test_a_person_adopts_a_position_with_seeded_exits_and_no_order():

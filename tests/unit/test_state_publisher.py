@@ -192,6 +192,26 @@ async def test_restarts_are_counted_and_old_heartbeats_ignored(tmp_path):
     assert (row["restarts"], row["pending"]) == (2, 5_000)
 
 
+async def test_a_service_whose_clock_was_ahead_is_alive_again_at_once(tmp_path):
+    """Its successor's clock is right, so its times are an hour older; the bus says which word is the newer one."""
+    rig = await one_loop(tmp_path)
+    for heard, at, incarnation in [(1_000, 3_601_000, "ahead"), (2_000, 2_000, "right")]:
+        await rig.publisher.on_heartbeats(
+            [
+                entry(
+                    streams.HEARTBEAT,
+                    heartbeat("executor", at=T0 + at, incarnation=incarnation, pending=heard),
+                    T0 + heard,
+                )
+            ]
+        )
+    rig.clock.now = T0 + 2_000
+    await rig.loop()
+
+    row = next(row for row in state.load_status(tmp_path)["services"] if row["service"] == "executor")
+    assert (row["alive"], row["pending"], row["restarts"]) == (True, 2_000, 2)
+
+
 async def test_refused_intents_are_counted_once_and_the_last_twenty_shown(tmp_path):
     rig = await one_loop(tmp_path)
     batch = [entry(streams.ORDER_BLOCKED, blocked(number), T0) for number in range(25)]

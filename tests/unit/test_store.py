@@ -267,6 +267,16 @@ def test_a_store_of_newer_code_is_refused(place):
         opened(place)
 
 
+def test_a_store_of_the_first_schema_is_brought_up_to_date(place):
+    with closing(opened(place)) as store:
+        sql(store, "DROP INDEX orders_entry_of_book")
+        sql(store, "UPDATE alembic_version SET version_num = '0001'")
+
+    with closing(opened(place)) as store:
+        assert store.query("SELECT version_num FROM alembic_version") == [(HEAD,)]
+        sql(store, "DROP INDEX orders_entry_of_book")  # it is there: this would fail
+
+
 # -- SQLite ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +285,16 @@ def lite(tmp_path):
     desk = Desk(tmp_path)
     yield desk
     desk.close()
+
+
+def test_a_books_side_changes_without_reading_every_order_there_ever_was(lite):
+    """The foreign key from orders to books is looked up by index: a soak found a scan of the whole history here."""
+    plan = sql(
+        lite.store,
+        "EXPLAIN QUERY PLAN SELECT 1 FROM orders WHERE entry_book = 'main/paper/BTC/USDT' AND entry_side = 'long'",
+    ).fetchall()
+
+    assert [row[3] for row in plan if "USING" in row[3] and "INDEX orders_entry_of_book" in row[3]]
 
 
 def test_a_full_disk_costs_time_and_nothing_else(lite):
@@ -337,7 +357,7 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"this is a letter, not a database" * 100)
 
-    with pytest.raises(Terminal, match="cannot be opened"):
+    with pytest.raises(Terminal, match="is no SQLite database"):
         opened({"url": "", "directory": tmp_path})
     path.unlink()
     opened({"url": "", "directory": tmp_path}).close()

@@ -5,13 +5,22 @@ import sqlite3
 from decimal import Decimal
 
 import orjson
+import psycopg
 import pytest
 
 from holdfast.store import refold
 from holdfast.store.batch import GENESIS, chain
-from holdfast.store.reading import SqliteReader, StoreMissing
+from holdfast.store.reading import PostgresReader, SqliteReader, StoreMissing
 from holdfast.store.verify import CHECKS, MOST_PROBLEMS, verify
+from tests.unit._postgres import Server
 from tests.unit._store import Books
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    server = Server()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -101,8 +110,35 @@ TAMPERED = {
     "a bare position": ("constraints", "UPDATE positions SET stop_loss = '0'"),
     "a fill that is gone": ("fills", "DELETE FROM fills WHERE symbol = 'ETH/USDT'"),
     "a fill's content": ("fills", "UPDATE fills SET digest = 'x' WHERE symbol = 'BTC/USD'"),
+    "an update of a later epoch": ("chain", "UPDATE store SET epoch = 0"),
+    "a message that is not remembered": ("inbox", "DELETE FROM inbox WHERE message_id = 'c-1'"),
+    "a message remembered elsewhere": ("inbox", "UPDATE inbox SET seq = 1 WHERE message_id = 'c-1'"),
+    "a message of nowhere": ("inbox", "UPDATE inbox SET seq = 999 WHERE message_id = 'c-1'"),
     "an order without its intent": ("intents", "DELETE FROM intents WHERE intent_id = 'i-1'"),
 }  # fmt: skip
+
+
+NEEDS_NO_CHECK = {
+    "a bare position": "ALTER TABLE positions DROP CONSTRAINT positions_stop_loss, DROP CONSTRAINT positions_exits_apart"
+}
+"""What PostgreSQL must be talked out of first."""
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("what", TAMPERED)
+async def test_so_it_is_in_postgresql(tmp_path, postgres, what):
+    check, statement = TAMPERED[what]
+    books = Books(tmp_path, url=postgres.fresh())
+    await books.story()
+    books.close()
+    with PostgresReader(books.url) as store:
+        assert [one.check for one in verify(store) if not one.passed] == []
+
+    with psycopg.connect(books.url) as connection:
+        connection.execute(NEEDS_NO_CHECK.get(what, "SELECT 1"))
+        assert connection.execute(statement).rowcount > 0
+    with PostgresReader(books.url) as store:
+        assert check in {one.check for one in verify(store) if not one.passed}
 
 
 @pytest.mark.parametrize("what", TAMPERED)
@@ -140,6 +176,7 @@ JOURNALED = {
     "no trade": ("trades", lambda it: it.pop("trades", None)),
     "another reason": ("reasons", _every("trades", "exit_reason", "ttl")),
     "a stop that was not reached": ("reasons", _every("trades", "stop_loss", "1")),
+    "an order's filled sum": ("orders", _every("orders", "filled", "0.5")),
     "an intent that ends twice": ("intents", _every("intents", "intent_id", "i-1")),
 }
 
@@ -194,6 +231,32 @@ async def test_a_copy_is_whole_and_never_overwrites(books, tmp_path):
     assert failed(target) == {}
     with SqliteReader(target) as copy, pytest.raises(sqlite3.OperationalError, match="readonly"):
         copy._connection.execute("DELETE FROM store")
+
+
+async def test_a_constraint_that_is_gone_is_found_in_sqlite(books):
+    with sqlite3.connect(books.path) as connection:
+        connection.executescript(
+            "CREATE TABLE bare AS SELECT * FROM positions; DROP TABLE positions; ALTER TABLE bare RENAME TO positions"
+        )
+    connection.close()
+    problems = failed(books.path)
+    assert list(problems) == ["constraints"]
+    assert "positions: its constraint positions_entry_price is missing" in problems["constraints"]
+
+
+@pytest.mark.postgres
+async def test_a_constraint_that_is_gone_is_found_in_postgresql(tmp_path, postgres):
+    books = Books(tmp_path, url=postgres.fresh())
+    await books.story()
+    books.close()
+    with psycopg.connect(books.url) as connection:
+        connection.execute("ALTER TABLE positions DROP CONSTRAINT positions_side_of_book")
+
+    with PostgresReader(books.url) as store:
+        (found,) = [check for check in verify(store) if not check.passed]
+    assert (found.check, found.problems) == (
+        "constraints", ["positions: its constraint positions_side_of_book is missing"],
+    )  # fmt: skip
 
 
 async def test_progress_is_told(tmp_path, monkeypatch):

@@ -12,23 +12,24 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
-from redis.exceptions import ResponseError
-
 from holdfast import __version__
 from holdfast.bus.connection import Publisher, is_passing
 from holdfast.bus.follow import Reader, Wanted, follow, text
-from holdfast.bus.groups import create_groups, lag_and_pending, trim_work
+from holdfast.bus.groups import create_groups, lag_and_pending
+from holdfast.bus.housekeeping import claim_for_ever, fullness_pct, trim_for_ever
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.patience import patiently
 from holdfast.bus.seams import Seams
 from holdfast.bus.tasks import cancel_all
-from holdfast.bus.work import Handler, Work, Worker
+from holdfast.bus.work import Decode, Handler, Work, Worker
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated, SnapshotRequest
 from holdfast.contracts.streams import HEARTBEAT, SNAPSHOT_REQUEST, Stream
-from holdfast.contracts.wire import Entry, Out, Outgoing
+from holdfast.contracts.wire import Entry, Out, Outgoing, decode
 from holdfast.domain.view import LedgerView
+from holdfast.runtime.bus_address import complete
 from holdfast.runtime.faults import EXIT_TERMINAL, EXIT_UNAVAILABLE, Terminal, Transient
+from holdfast.runtime.keys import signing_key
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.bus")
@@ -38,8 +39,6 @@ Timed = Callable[[], Awaitable[list[Outgoing]]]
 Publish = Callable[[list[Outgoing]], Awaitable[None]]
 HEARTBEAT_EVERY_S = 1.0
 WATCH_EVERY_S = 0.2
-CLAIM_EVERY_S = 5.0
-TRIM_EVERY_S = 10.0
 
 
 class ServiceApp:
@@ -98,6 +97,7 @@ class ServiceApp:
         acks: Literal["bus", "handler"] = "bus",
         malformed: Literal["dead_letter", "handler"] = "dead_letter",
         on_dead: Callable[[Entry], Awaitable[list[Outgoing]]] | None = None,
+        decode: Decode = decode,
     ) -> None:
         """Read *stream* as work, in this service's group."""
         self._works.append(
@@ -108,6 +108,7 @@ class ServiceApp:
                 handler_acks=acks == "handler",
                 takes_malformed=malformed == "handler",
                 on_dead=on_dead,
+                decode=decode,
             )
         )
 
@@ -187,9 +188,15 @@ class ServiceApp:
                 loop.add_signal_handler(signum, self.stop)
             except (NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test drives us
                 break
-        self.client = self.seams.connect(self.settings.bus.url)
-        self.publisher = Publisher(self.client, self.name, self.settings.bus.prefix)
-        self._reading = self.seams.reading(self.settings.bus.url)
+        try:
+            url = complete(self.settings.bus.url, self.settings, self.name)
+            key = signing_key(self.settings, self.name)
+        except Terminal as error:
+            self.stop(error.code, str(error))
+            return error.code
+        self.client = self.seams.connect(url)
+        self.publisher = Publisher(self.client, self.name, self.settings.bus.prefix, key)
+        self._reading = self.seams.reading(url)
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._start(tasks)
@@ -221,11 +228,16 @@ class ServiceApp:
     async def _reach_bus(self) -> None:
         try:
             await self.client.ping()
-            await create_groups(self.client, self.settings.bus.prefix)
+            await self._create_groups()
         except Exception as error:
             if is_passing(error):
                 raise Transient(f"no bus at {self.settings.bus.url.rpartition('@')[2]}: {error}") from error
             raise
+
+    async def _create_groups(self) -> None:
+        """Everybody's; where the bus has users, a service may create its own only."""
+        only = self.name if self.settings.bus.acl else None
+        await create_groups(self.client, self.settings.bus.prefix, self.settings.streams(), only)
 
     def _spawn(self, tasks: list[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -282,6 +294,7 @@ class ServiceApp:
         async def reset() -> None:
             await self.publish(await on_reset())
             loaded.set()
+            self._beat_now.set()
 
         async def updated(updates: Sequence[LedgerUpdated]) -> None:
             await self.publish(await on_updates(updates))
@@ -315,7 +328,6 @@ class ServiceApp:
         await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         load.cancel()
-        self._beat_now.set()
 
     # -- work -----------------------------------------------------------------------------------------------------------
 
@@ -334,15 +346,15 @@ class ServiceApp:
         for worker in self._workers:
             self._spawn(tasks, self._keep_reading(worker))
         if self._workers:
-            self._spawn(tasks, self._claimer())
+            self._spawn(tasks, claim_for_ever(self._workers, self.clock))
         if self._keeps_house:
-            self._spawn(tasks, self._janitor())
+            self._spawn(tasks, trim_for_ever(self.client, self.clock, bus.prefix, self.settings.streams()))
 
     async def _keep_reading(self, worker: Worker) -> None:
         """Start the worker, and start it again whenever its read loop ended: after a wipe (NOGROUP) or a lost server."""
         while not worker.stopping:
             try:
-                await create_groups(self.client, self.settings.bus.prefix)
+                await self._create_groups()
                 await worker.start()
                 while worker.is_reading and not worker.stopping:
                     await self.clock.sleep(WATCH_EVERY_S)
@@ -355,27 +367,6 @@ class ServiceApp:
                     raise
                 log.warning("%s: %s; trying again", worker.work.stream.name, error)
             await self.clock.sleep(WATCH_EVERY_S)
-
-    async def _claimer(self) -> None:
-        while True:
-            await self.clock.sleep(CLAIM_EVERY_S)
-            for worker in self._workers:
-                try:
-                    await worker.claim()
-                except Exception as error:
-                    if not is_passing(error):
-                        raise
-                    log.warning("claiming: %s", error)
-
-    async def _janitor(self) -> None:
-        while True:
-            await self.clock.sleep(TRIM_EVERY_S)
-            try:
-                await trim_work(self.client, self.clock.wall_ms(), self.settings.bus.prefix)
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-                log.warning("trimming: %s", error)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -407,21 +398,25 @@ class ServiceApp:
         return text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()}
 
     async def _heartbeats(self) -> None:
+        pause_s = HEARTBEAT_EVERY_S
         while True:
+            self._beat_now.clear()
             try:
                 await self._measure()
                 await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
+                pause_s = HEARTBEAT_EVERY_S
             except Exception as error:
                 if not is_passing(error) and not isinstance(error, Transient):
                     raise
-                log.warning("heartbeat: %s", error)
-            await self._until_next_beat()
+                if pause_s == HEARTBEAT_EVERY_S:
+                    log.warning("heartbeat: %s; trying until it can be published", error)
+                pause_s = WATCH_EVERY_S  # heard of again as soon as the bus takes it
+            await self._until_next_beat(pause_s)
 
-    async def _until_next_beat(self) -> None:
-        """A second, or less when there is news: that the ledger's view has been loaded."""
-        self._beat_now.clear()
+    async def _until_next_beat(self, pause_s: float) -> None:
+        """*pause_s*, or less when there is news: that the ledger's view has been loaded, at start or after a wipe."""
         pause, news = (
-            asyncio.ensure_future(self.clock.sleep(HEARTBEAT_EVERY_S)),
+            asyncio.ensure_future(self.clock.sleep(pause_s)),
             asyncio.ensure_future(self._beat_now.wait()),
         )
         await asyncio.wait({pause, news}, return_when=asyncio.FIRST_COMPLETED)
@@ -429,14 +424,7 @@ class ServiceApp:
         news.cancel()
 
     async def _measure(self) -> None:
-        try:
-            memory = await self.client.info("memory")
-            limit = int(memory.get("maxmemory", 0))
-            self.bus_fullness_pct = 100.0 * int(memory["used_memory"]) / limit if limit else 0.0
-        except ResponseError as error:
-            if "unknown command" not in str(error).lower():
-                raise
-            self.bus_fullness_pct = None
+        self.bus_fullness_pct = await fullness_pct(self.client)
         self._lag = await lag_and_pending(
             self.client, self.name, [work.stream for work in self._works], self.settings.bus.prefix
         )

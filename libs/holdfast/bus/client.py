@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from holdfast.bus.connection import Publisher, connect, is_passing
 from holdfast.bus.follow import PAUSE_S, Reader, text
@@ -20,10 +21,13 @@ from holdfast.contracts.messages import LedgerUpdated, SnapshotRequest
 from holdfast.contracts.streams import CLI, LEDGER_UPDATED, SNAPSHOT_REQUEST, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing, decode
 from holdfast.domain.view import LedgerView
+from holdfast.runtime.bus_address import complete
 from holdfast.runtime.clock import Clock, SystemClock
 from holdfast.runtime.embedded_bus import NoBusError, address
-from holdfast.runtime.faults import Transient
+from holdfast.runtime.faults import Terminal, Transient
 from holdfast.runtime.ids import Ids, SystemIds
+from holdfast.runtime.keys import own_key, signing_key
+from holdfast.runtime.secret_files import SecretRefused
 from holdfast.runtime.settings import Settings
 
 PATIENCE_S = 5.0
@@ -114,6 +118,17 @@ class Client:
         await self.redis.delete(self.prefix + stream.name)
         return count
 
+    def sign_as(self, producer: str | None) -> None:
+        """Sign intents from here on, as *producer* or as what we are. Raises Unreachable where there is no key for it."""
+        try:
+            if producer is None:
+                key = signing_key(self.settings, CLI)
+            elif (key := own_key(self.settings, producer)) is None:
+                raise Unreachable(f"{producer} has no key here; `holdfast keys new {producer}` makes one")
+        except (Terminal, SecretRefused) as error:
+            raise Unreachable(str(error)) from error
+        self._publisher = Publisher(self.redis, CLI, self.prefix, key)
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     async def publish(self, outputs: Sequence[Outgoing]) -> None:
@@ -157,12 +172,12 @@ class Client:
 
 @asynccontextmanager
 async def reach(
-    settings: Settings, clock: Clock | None = None, ids: Ids | None = None
+    settings: Settings, clock: Clock | None = None, ids: Ids | None = None, who: str = CLI
 ) -> AsyncIterator[Client]:
-    """A client of this installation's bus. Raises Unreachable with a sentence that says how to start one."""
+    """A client of this installation's bus, as the user *who*. Raises Unreachable with a sentence that says what to do."""
     try:
-        url = address(settings)
-    except NoBusError as error:
+        url = complete(address(settings), settings, who)
+    except (NoBusError, Terminal) as error:
         raise Unreachable(str(error)) from error
     redis = connect(url)
     clock = clock or SystemClock()
@@ -172,6 +187,8 @@ async def reach(
     except Exception as error:
         if is_passing(error):
             raise Unreachable(f"the bus at {shown(url)} went away: {error}") from error
+        if isinstance(error, NoPermissionError):
+            raise Unreachable(f"the bus does not let {who} do that: {error}") from error
         raise
     finally:
         await redis.aclose()
@@ -194,6 +211,6 @@ async def _answer(ping: Awaitable[Any] | bool, url: str) -> None:
 
 
 def shown(url: str) -> str:
-    """The address without its password."""
+    """Where it is: the address without user, password and options."""
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

@@ -12,6 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from holdfast.bus.transaction import Command, transact
+from holdfast.contracts.messages import OrderIntent
+from holdfast.contracts.signing import Key
 from holdfast.contracts.streams import Stream
 from holdfast.contracts.wire import Ack, Numbered, Out, Outgoing, Trim
 from holdfast.runtime.faults import Terminal, Transient
@@ -28,6 +30,9 @@ GONE = (
 """The bus is gone, full or busy: wait, then try the same again."""
 _PASSING = ("OOM", "LOADING", "MISCONF", "READONLY", "BUSY", "EXECABORT", "NOGROUP", "UNBLOCKED")
 
+_DISCARDED = "Transaction discarded because of: "
+"""What a server says, before the reason, when it became full between MULTI and EXEC; redis-py has taken the code off."""
+
 
 def connect(url: str) -> Redis:
     """A client without retries of its own."""
@@ -42,16 +47,16 @@ def connect(url: str) -> Redis:
 
 def is_passing(error: Exception) -> bool:
     """Whether *error* says something about the bus's state, not about what was asked of it."""
-    return isinstance(error, GONE) or (
-        isinstance(error, redis_errors.ResponseError) and str(error).startswith(_PASSING)
-    )
+    if not isinstance(error, redis_errors.ResponseError):
+        return isinstance(error, GONE)
+    return isinstance(error, GONE) or str(error).removeprefix(_DISCARDED).startswith(_PASSING)
 
 
 class Publisher:
-    """Puts a handler's outputs on their streams and acknowledges, in one MULTI."""
+    """Puts a handler's outputs on their streams and acknowledges, in one MULTI. Intents are signed where there is a *key*."""
 
-    def __init__(self, client: Redis, service: str, prefix: str = "") -> None:
-        self._client, self._service, self._prefix = client, service, prefix
+    def __init__(self, client: Redis, service: str, prefix: str = "", key: Key | None = None) -> None:
+        self._client, self._service, self._prefix, self._key = client, service, prefix, key
 
     def name(self, stream: Stream) -> str:
         return self._prefix + stream.name
@@ -71,7 +76,7 @@ class Publisher:
             if isinstance(out, Ack):
                 finished.setdefault(self.name(out.stream), []).append(out.entry_id)
             else:
-                commands.append(command_of(self.name(out.stream), out))
+                commands.append(command_of(self.name(out.stream), out, self._key))
                 if isinstance(out, Numbered):
                     numbered.append(out)
         commands += [("XACK", name, self._service, *ids) for name, ids in finished.items()]
@@ -114,13 +119,28 @@ def _number(entry_id: str) -> tuple[int, int]:
     return int(ms), int(counter or 0)
 
 
-def command_of(name: str, out: Out | Numbered | Trim) -> Command:
+def command_of(name: str, out: Out | Numbered | Trim, key: Key | None = None) -> Command:
     """The command that puts *out* on the stream *name*. Only capped views are trimmed when written to, never work."""
     if isinstance(out, Numbered):
         beside = [text for pair in out.beside for text in pair]
         return ("XADD", name, out.entry_id, "id", out.message_id, *beside, "body", out.body)
     if isinstance(out, Trim):
         return ("XTRIM", name, "MINID", out.min_id)
+    if key is not None and isinstance(out.message, OrderIntent):
+        body = out.message.body()
+        return (
+            "XADD",
+            name,
+            "*",
+            "id",
+            out.message.id,
+            "key",
+            key.key_id,
+            "sig",
+            key.sign(name, body),
+            "body",
+            body,
+        )
     if out.stream.maxlen is None:
         return ("XADD", name, "*", "id", out.message.id, "body", out.message.body())
     return (

@@ -5,6 +5,7 @@ before its first start. Trimming looks at the groups, because Redis does not: wo
 that any declared group has not finished with.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -18,11 +19,16 @@ KEEP_FINISHED_ENTRIES = 20_000
 """... and at most about this many entries of it."""
 
 
-async def create_groups(client: Redis, prefix: str = "") -> int:
-    """Create every declared group that is missing; returns how many were."""
+async def create_groups(
+    client: Redis, prefix: str = "", streams: Sequence[Stream] = STREAMS, service: str | None = None
+) -> int:
+    """Create every declared group of *streams* that is missing, or only those of *service*; returns how many were.
+
+    On a bus with users a service may create its own alone. Nothing is lost by that: a group is created at 0.
+    """
     created = 0
-    for stream in STREAMS:
-        for group in stream.groups:
+    for stream in streams:
+        for group in stream.groups if service is None else set(stream.groups) & {service}:
             try:
                 await client.xgroup_create(prefix + stream.name, group, id="0", mkstream=True)
                 created += 1
@@ -69,10 +75,10 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-async def trim_work(client: Redis, now_ms: int, prefix: str = "") -> int:
+async def trim_work(client: Redis, now_ms: int, prefix: str = "", streams: Sequence[Stream] = STREAMS) -> int:
     """Trim every work stream below what its groups need; returns the number of entries removed."""
     removed = 0
-    for stream in STREAMS:
+    for stream in streams:
         if stream.reading is not Reading.WORK:
             continue
         needed = await oldest_needed(client, stream, prefix)

@@ -19,6 +19,7 @@ from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
 from holdfast.contracts.trusted import snapshot_of, update_of
+from holdfast.contracts.wire import digest
 from holdfast.domain.view import Gap, LedgerView, OtherStore
 from holdfast.runtime.clock import Clock
 
@@ -52,7 +53,7 @@ class LedgerFeed:
         self._snapshots = Reader(client, LEDGER_SNAPSHOT, clock=clock, prefix=prefix)
         self._updates = Reader(client, LEDGER_UPDATED, clock=clock, prefix=prefix, block_ms=block_ms)
         self._client, self._snapshot_name = client, prefix + LEDGER_SNAPSHOT.name
-        self._used = ""
+        self._used = self._hash = ""
         self._behind_since: int | None = None
         self.resets = 0
 
@@ -83,7 +84,7 @@ class LedgerFeed:
                 await self._ask("no usable snapshot")
                 asked = now
             await self._clock.sleep(0.05)
-        self._used = parts[0].snapshot_id
+        self._used, self._hash = parts[0].snapshot_id, parts[0].chain
         self._updates.last_id = f"{self._view.seq}-0"
         await self._catch_up()
         self._behind_since = None
@@ -146,6 +147,7 @@ class LedgerFeed:
         """Apply entries to the view; returns those that were decoded and new."""
         applied = []
         view = self._view
+        self._check_that_it_follows(batch)
         for entry_id, fields in batch:
             seq = int(entry_id.partition("-")[0])
             if seq <= view.seq:
@@ -160,6 +162,22 @@ class LedgerFeed:
             if view.apply(update):
                 applied.append(update)
         return applied
+
+    def _check_that_it_follows(self, batch: Sequence[tuple[str, Mapping[bytes, bytes]]]) -> None:
+        """Whether the first update behind the view continues the view's own history. Raises Gap.
+
+        A ledger whose store was restored from a backup writes other updates under numbers that this view has seen. What one
+        read returns is of one history, so its first entry tells.
+        """
+        for entry_id, fields in batch:
+            if int(entry_id.partition("-")[0]) == self._view.seq + 1:
+                if b"hash" in fields and digest(self._hash, fields.get(b"body", b"")) != text(
+                    fields[b"hash"]
+                ):
+                    raise Gap(f"update {self._view.seq + 1} continues another history than this view's")
+                break
+        if batch and b"hash" in batch[-1][1]:
+            self._hash = text(batch[-1][1][b"hash"])
 
     async def _notice_a_wipe(self) -> None:
         newest = int((await self._updates.newest_id()).partition("-")[0])

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from holdfast.bus.connection import Publisher, is_passing
 from holdfast.bus.patience import patiently
 from holdfast.bus.subscription import RawEntry, Reading, Subscription
+from holdfast.contracts.base import Unauthentic
 from holdfast.contracts.messages import DeadLetter
 from holdfast.contracts.streams import DEAD_LETTER, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing, decode, digest
@@ -31,9 +32,12 @@ from holdfast.runtime.faults import Terminal
 log = logging.getLogger("holdfast.bus")
 T = TypeVar("T")
 
+Decode = Callable[[Stream, str, Mapping[bytes, bytes]], Entry]
 Handler = Callable[[Sequence[Entry]], Awaitable[list[Outgoing]]]
 
 MAX_PAYLOAD_CHARACTERS = 150_000
+MOST_OF_FORGED = 2_000
+"""Characters kept of an entry whose sender may not send it: enough to look at, too little to fill the bus with."""
 STRANDED_MS = 1000
 """An entry that the server has given to us for this long, and that we have not seen, was in a reply that got lost."""
 MOST_OWN = 10_000
@@ -53,6 +57,8 @@ class Work:
     """The handler is given entries that are no messages; otherwise they are dead-lettered."""
     on_dead: Callable[[Entry], Awaitable[list[Outgoing]]] | None = None
     """Told when an entry is dead-lettered."""
+    decode: Decode = decode
+    """From the fields of an entry to the entry; the executor looks at its signature first."""
 
 
 class Worker:
@@ -204,19 +210,26 @@ class Worker:
             return
         self._in_hand.update(entry_id for entry_id, _ in raw)
         present = [
-            decode(self.work.stream, entry_id, fields) for entry_id, fields in raw if fields is not None
+            self.work.decode(self.work.stream, entry_id, fields)
+            for entry_id, fields in raw
+            if fields is not None
         ]
         for entry_id in [entry_id for entry_id, fields in raw if fields is None]:
             await self._bury(
                 Entry(self.work.stream, entry_id, b""),
                 "the entry was trimmed away while it was pending: its content is lost",
             )
-        entries = []
+        entries: list[Entry] = []
+        forged: list[Entry] = []
         for entry in present:
-            if entry.error is not None and not self.work.takes_malformed:
+            if isinstance(entry.error, Unauthentic):
+                forged.append(entry)
+            elif entry.error is not None and not self.work.takes_malformed:
                 await self._bury(entry, str(entry.error))
             else:
                 entries.append(entry)
+        if forged:
+            await self._refuse(forged)
         if not entries:
             return
         if self.work.handler_acks:
@@ -283,6 +296,20 @@ class Worker:
         )
         await self._bury(entry, f"{type(error).__name__}: {error}", self._max_deliveries)
 
+    async def _refuse(self, entries: Sequence[Entry]) -> None:
+        """Entries of who may not send them, all in one MULTI: a flood of them must not hold up what is genuine."""
+        log.warning(
+            "%s: %d entries refused, the first: %s", self.work.stream.name, len(entries), entries[0].error
+        )
+        self.dead_letters += len(entries)
+        now, entry_ids = self._clock.wall_ms(), [entry.entry_id for entry in entries]
+        letters = [
+            Out(DEAD_LETTER, dead_letter(self._service, entry, str(entry.error), now, most=MOST_OF_FORGED))
+            for entry in entries
+        ]
+        await self._patiently(lambda: self._publisher.publish(letters, [(self.work.stream, entry_ids)]))
+        self._in_hand.difference_update(entry_ids)
+
     async def _bury(self, entry: Entry, why: str, deliveries: int = 1) -> None:
         self.dead_letters += 1
         outputs: list[Outgoing] = [
@@ -307,8 +334,10 @@ class Worker:
         self.waiting_for = why
 
 
-def dead_letter(service: str, entry: Entry, why: str, now_ms: int, deliveries: int = 1) -> DeadLetter:
-    """*entry* as kept for people: whole, unless it is larger than a dead letter may be."""
+def dead_letter(
+    service: str, entry: Entry, why: str, now_ms: int, deliveries: int = 1, most: int = MAX_PAYLOAD_CHARACTERS
+) -> DeadLetter:
+    """*entry* as kept for people: whole, unless it is longer than *most* characters."""
     payload = entry.body.decode("utf-8", "replace")
     return DeadLetter(
         id="d-" + digest(service, entry.stream.name, entry.entry_id, entry.body),
@@ -316,8 +345,8 @@ def dead_letter(service: str, entry: Entry, why: str, now_ms: int, deliveries: i
         service=service,
         stream=entry.stream.name,
         entry_id=entry.entry_id,
-        payload=payload[:MAX_PAYLOAD_CHARACTERS],
-        truncated=len(payload) > MAX_PAYLOAD_CHARACTERS,
+        payload=payload[:most],
+        truncated=len(payload) > most,
         error=why[:1000],
         deliveries=deliveries,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.cli.common import FAILED, fail, settings_of
+from holdfast.contracts.streams import CLI
 
 if TYPE_CHECKING:
     from holdfast.bus.client import Client
@@ -23,14 +24,18 @@ def on_bus(
     work: "Callable[[Client], Awaitable[T]]",
     *,
     code: int = FAILED,
+    who: str | None = None,
 ) -> T:
-    """The result of *work* with a client of this installation's bus; when there is none, one line and exit code *code*."""
+    """The result of *work* with a client of this installation's bus; when there is none, one line and exit code *code*.
+
+    Where the bus has users, *who* is the one to be; a person's commands are `cli`.
+    """
     from holdfast.bus.client import Unreachable, reach
 
     settings = settings_of(directory, config)
 
     async def run() -> T:
-        async with reach(settings) as client:
+        async with reach(settings, who=who or CLI) as client:
             return await work(client)
 
     try:

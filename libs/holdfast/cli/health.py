@@ -52,11 +52,13 @@ async def _last_beat(settings: Settings, service: str) -> tuple[float, float] | 
     from holdfast.contracts import streams
     from holdfast.contracts.messages import Heartbeat
     from holdfast.contracts.wire import decode
+    from holdfast.runtime.bus_address import complete
     from holdfast.runtime.embedded_bus import NoBusError, address
+    from holdfast.runtime.faults import Terminal
 
     try:
-        client = connect(address(settings))
-    except NoBusError as error:
+        client = connect(complete(address(settings), settings, service))
+    except (NoBusError, Terminal) as error:
         return str(error)
     try:
         read = await client.xrevrange(settings.bus.prefix + streams.HEARTBEAT.name, count=_LOOK_BACK)

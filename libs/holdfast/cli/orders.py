@@ -24,6 +24,12 @@ Id = Annotated[
     str | None,
     typer.Option("--id", help="Id of the intent; the same id again is the same intent.", show_default=False),
 ]
+AsProducer = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="Sign as this producer, on its own stream; see `holdfast keys`.", show_default=False
+    ),
+]
 Account = Annotated[str, typer.Option(help="The account.")]
 Exchange = Annotated[str, typer.Option(help="The exchange.")]
 
@@ -41,9 +47,10 @@ def intent(
     side: Annotated[str, typer.Argument(help="buy or sell (long and short are understood).")],
     symbol: Annotated[str, typer.Argument(help="Like BTC/USDT or BTCUSDT.")],
     quantity: Annotated[str, typer.Argument(help="Units of the instrument, like 0.01.")],
-    take_profit: Annotated[str | None, typer.Option(help="Price, or percent like 5%, or off.", show_default=False)] = None,
+    take_profit: Annotated[str | None, typer.Option(help="Price, percent like 5%, off, or a ladder like 5%:0.5,10%:0.5.", show_default=False)] = None,
     stop_loss: Annotated[str | None, typer.Option(help="Price, or percent like 2%.", show_default=False)] = None,
     ttl: Annotated[str | None, typer.Option(help="Longest hold, in market seconds.", show_default=False)] = None,
+    exit_keys: Annotated[list[str] | None, typer.Option("--exit", metavar="KEY=VALUE", help="A key of [exits] for this position, like trailing.distance_pct=2. Repeatable.", show_default=False)] = None,
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="May only shrink a position.")] = False,
     order_type: Annotated[str | None, typer.Option("--type", help="market or limit; limit when there is a --price.", show_default=False)] = None,
     price: Annotated[str | None, typer.Option(help="Of a limit order.", show_default=False)] = None,
@@ -51,6 +58,7 @@ def intent(
     post_only: Annotated[bool, typer.Option("--post-only", help="A limit order that must not take.")] = False,
     strategy: Annotated[str | None, typer.Option(help="A label that follows it to the trade.", show_default=False)] = None,
     intent_id: Id = None,
+    key: AsProducer = None,
     account: Account = "main",
     exchange: Exchange = "paper",
     wait: Wait = 10,
@@ -63,22 +71,28 @@ def intent(
 
     document = {
         "symbol": symbol, "side": side, "quantity": quantity, "take_profit": take_profit, "stop_loss": stop_loss,
-        "ttl_s": ttl, "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
+        "ttl_s": ttl, "exits": _pairs(exit_keys), "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
         "time_in_force": time_in_force, "post_only": post_only, "strategy": strategy, "account": account, "exchange": exchange,
     }  # fmt: skip
 
     async def work(client: "Client") -> "Answers":
-        wish = make(client, intent_id, document)
-        return await ask(client, [(ORDER_INTENT_EXIT if wish.reduces else ORDER_INTENT, wish)], wait)
+        wish = make(client, intent_id, document, key)
+        return await ask(client, [(ORDER_INTENT_EXIT if wish.reduces else ORDER_INTENT, wish)], wait, key)
 
     made(intent_id, document)
-    end(on_bus(directory, config, work), as_json=as_json)
+    end(on_bus(directory, config, work, who=key), as_json=as_json)
+
+
+def _pairs(exit_keys: list[str] | None) -> dict[str, str] | None:
+    """`--exit KEY=VALUE`, as the intent has them."""
+    return dict(one.partition("=")[::2] for one in exit_keys) if exit_keys else None
 
 
 def close(
     symbol: Annotated[str | None, typer.Argument(help="Whose position to close.", show_default=False)] = None,
     position: Annotated[str | None, typer.Option(help="The position's id, or the beginning of it.", show_default=False)] = None,
     quantity: Annotated[str | None, typer.Option(help="Less than all of it.", show_default=False)] = None,
+    soft: Annotated[bool, typer.Option("--soft", help="Only a signal to leave: vetoes may hold it back.")] = False,
     intent_id: Id = None,
     account: Account = "main",
     exchange: Exchange = "paper",
@@ -96,7 +110,8 @@ def close(
             USAGE,
         )
     document: dict[str, Any] = {
-        "action": "close", "symbol": symbol or "?", "quantity": quantity, "account": account, "exchange": exchange, "reason": "close",
+        "action": "close", "symbol": symbol or "?", "quantity": quantity, "account": account, "exchange": exchange, "reason": "signal" if soft else "close",
+        "soft": soft,
     }  # fmt: skip
 
     async def work(client: "Client") -> "Answers":
@@ -197,11 +212,15 @@ def made(intent_id: str | None, document: dict[str, Any]) -> None:
     _validated({"id": intent_id or "check", "at": 0, **document})
 
 
-def make(client: "Client", intent_id: str | None, document: dict[str, Any]) -> "OrderIntent":
-    """The intent; entries expire a minute from now."""
+def make(
+    client: "Client", intent_id: str | None, document: dict[str, Any], producer: str | None = None
+) -> "OrderIntent":
+    """The intent; entries expire a minute from now. The ids of a *producer* begin with its name."""
     from holdfast.contracts.wire import ENTRY_LIFETIME_MS
 
     key, now = intent_id or client.ids.new(), client.clock.wall_ms()
+    if producer is not None:
+        key = f"{producer}:{key.removeprefix(f'{producer}:')}"
     wish = _validated({"id": key, "at": now, "correlation_id": key, **document})
     if wish.action == "open" and not wish.reduces:
         return wish.evolve(expires_at=now + ENTRY_LIFETIME_MS)
@@ -261,7 +280,7 @@ class Answers:
         result, wish = self.results.get(key), self.wishes[key]
         if result is None or result.status == "unknown":
             return NOT_CONFIRMED
-        if result.status in ("accepted", "filled", "partly_filled"):
+        if result.status in ("accepted", "filled", "partly_filled", "noted"):
             return 0
         if wish.action == "cancel" and result.status == "canceled":
             return 0
@@ -270,11 +289,19 @@ class Answers:
         return FAILED
 
 
-async def ask(client: "Client", wishes: "list[tuple[Any, OrderIntent]]", wait: float) -> Answers:
-    """Publish all *wishes* (stream, intent) and wait until each has an end, at most *wait* seconds."""
-    from holdfast.contracts.streams import INTENT_RESULT
+async def ask(
+    client: "Client", wishes: "list[tuple[Any, OrderIntent]]", wait: float, producer: str | None = None
+) -> Answers:
+    """Publish all *wishes* (stream, intent) and wait until each has an end, at most *wait* seconds.
+
+    Signed by *producer*, they go to its own stream.
+    """
+    from holdfast.contracts.streams import INTENT_RESULT, intent_stream
     from holdfast.contracts.wire import Out
 
+    client.sign_as(producer)
+    if producer is not None:
+        wishes = [(intent_stream(producer), wish) for _, wish in wishes]
     answers = Answers([wish for _, wish in wishes])
     if wishes:
         await client.ask([Out(stream, wish) for stream, wish in wishes], INTENT_RESULT, answers.take, wait)

@@ -1,8 +1,9 @@
-"""`audit`, `sim`: the proofs, started as programs of their own, because the product never imports what proves it."""
+"""`audit`, `sim`, `drill`: the proofs, started as programs of their own, because the product never imports what proves it."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from holdfast.runtime.supervisor import import_roots
 def register(app: typer.Typer) -> None:
     app.command("audit")(audit)
     app.command("sim")(sim)
+    app.command("drill")(drill)
 
 
 def audit(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
@@ -71,6 +73,23 @@ def sim(
     arguments += ["--trace"] if trace else []
     arguments += ["--json"] if as_json else []
     raise typer.Exit(start("proving.sim", arguments))
+
+
+def drill(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long it is broken.")] = 2,
+    seed: Annotated[int, typer.Option(help="Which faults come in which order.")] = 1,
+    compose: Annotated[bool, typer.Option("--compose", help="In containers, with Docker Compose, instead of processes.")] = False,
+    only: Annotated[str, typer.Option(help="Kinds of faults by their first words, with commas: kill,wipe.", show_default=False)] = "",
+    feed: Annotated[str | None, typer.Option(help="Prices; default: made-up ones that move a lot.", show_default=False)] = None,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Keep the data in this new folder.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Break a Holdfast of its own while it trades, and show how each invariant and each recovery fared. Exit code 0, or 1."""
+    given = ["--minutes", str(minutes), "--seed", str(seed)]
+    given += ["--compose"] * compose + ["--json"] * as_json + (["--only", only] if only else [])
+    given += (["--feed", feed] if feed else []) + (["--dir", str(directory)] if directory else [])
+    sys.stdout.flush()
+    os.execv(sys.executable, (sys.executable, "-m", "proving.drill", *given))  # noqa: S606 - signals reach it
 
 
 def _compare(module: str, seeds: int, first: int, jobs: int | None, *, write: bool) -> int:

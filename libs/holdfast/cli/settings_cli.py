@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from holdfast.cli.common import Config, Dir, fail, overrides_of
 from holdfast.contracts.money import canonical
@@ -27,9 +27,10 @@ _HEAD = """\
 # keys; the environment goes over .env, .env over holdfast.toml. DRY_RUN=1 forces paper whatever else is set.
 
 # Docker Compose only: the file its services take settings from (this line is in force once this file is named .env),
-# and whether the demonstration runs: 1 or 0.
+# whether the demonstration runs (1 or 0), and the memory of the bus's container: four times bus.maxmemory_mb is on the safe side.
 HOLDFAST_ENV_FILE=.env
 # HOLDFAST_DEMO=1
+# HOLDFAST_BUS_MEM_LIMIT=2g
 """
 
 
@@ -73,6 +74,8 @@ def value_text(value: Any) -> str:
         return canonical(value)
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if isinstance(value, SecretStr):
+        return "***" if value.get_secret_value() else ""
     if isinstance(value, dict):
         return orjson.dumps(_plain(value)).decode() if value else ""
     return str(value)
@@ -103,13 +106,25 @@ def _example_lines() -> Iterator[str]:
         here, _, name = key.rpartition(".")
         if here != section:
             section = here
-            yield f"\n# --- [{section}]\n"
+            yield f"\n# --- [{section}]\n" if section else ""
         elif key == next(iter(keys())):
             yield "\n"
         if variable_of(key) not in variables():
-            yield f'\n# --- [{key}."SYMBOL"]: one table a symbol, in holdfast.toml only\n'
+            each = (
+                "[producers.NAME]: one table a producer"
+                if key == "producers"
+                else f'[{key}."SYMBOL"]: one table a symbol'
+            )
+            what = field.description or each if key != "producers" else each
+            yield (
+                f"# {key}, in holdfast.toml only: {what}\n"
+                if section
+                else f"\n# --- in holdfast.toml only: {what}\n"
+            )
             continue
-        value: Any = getattr(defaults, section) if section else defaults
+        value: Any = defaults
+        for part in section.split(".") if section else ():
+            value = getattr(value, part)
         what = field.description or name
         more = [alias for alias in also.get(key, ()) if alias not in what]
         what += f" Also: {', '.join(more)}." if more else ""

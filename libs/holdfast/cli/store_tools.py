@@ -1,4 +1,4 @@
-"""`fold`, and `ledger verify|backup|republish`: tools beside the running ledger. None of them can write to its store."""
+"""`fold`, and `ledger verify|republish`: tools beside the running ledger. None of them can write to its store."""
 
 import sys
 from collections.abc import Iterator
@@ -23,14 +23,13 @@ _CHECKS = (
 )  # fmt: skip
 
 ledger = typer.Typer(
-    name="ledger", help="Look after the store: verify, backup, republish.", no_args_is_help=True
+    name="ledger", help="Look after the store: verify, back up, restore, rebuild.", no_args_is_help=True
 )
 
 
 def register(app: typer.Typer) -> None:
     app.command("fold")(fold)
     ledger.command("verify")(verify)
-    ledger.command("backup")(backup)
     ledger.command("republish")(republish)
     app.add_typer(ledger)
 
@@ -96,42 +95,10 @@ def _show(checks: "list[Check]") -> None:
     print(f"broken: {', '.join(broken)}" if broken else "the ledger is whole")
 
 
-def backup(
-    target: Annotated[Path, typer.Argument(help="The file to make; it must not exist yet.")],
-    directory: Dir = None,
-    config: Config = None,
-) -> None:
-    """Copy the store to TARGET, whole and consistent, while the ledger runs."""
-    import sqlite3
-
-    from holdfast.store.opening import sqlite_path
-    from holdfast.store.reading import SqliteReader, StoreMissing
-
-    settings = settings_of(directory, config)
-    if settings.ledger.url:
-        fail("back a PostgreSQL store up with pg_dump")
-    try:
-        with SqliteReader(sqlite_path(settings.dir)) as store:
-            store.copy_to(target)
-    except StoreMissing as error:
-        fail(str(error))
-    except FileExistsError:
-        fail(f"{target} exists; a backup never overwrites")
-    except (OSError, sqlite3.Error) as error:
-        target.unlink(missing_ok=True)
-        fail(f"{target} could not be written: {error}")
-    print(
-        f"{target}: {target.stat().st_size:,} bytes. To go back: stop the ledger, put it in the place of {sqlite_path(settings.dir)}, and"
-    )
-    print(
-        "remove its -wal and -shm files. If the bus has moved on since, run `holdfast ledger republish` before the start."
-    )
-
-
 def republish(yes: Yes = False, directory: Dir = None, config: Config = None) -> None:
     """For a bus that is ahead of this store, or of another store: replace what it says of the ledger by a fresh snapshot."""
     settings = settings_of(directory, config)
-    lock = _ledger_lock(settings)
+    lock = ledger_lock(settings, "holdfast ledger republish")
     try:
         if not yes:
             print(
@@ -160,12 +127,12 @@ async def _remove(client: "Client") -> str:
     return " and ".join(told)
 
 
-def _ledger_lock(settings: "Settings") -> Any:
+def ledger_lock(settings: "Settings", who: str) -> Any:
     """The ledger's own lock, so that none can start meanwhile. Ends the command when one runs."""
     from holdfast.runtime.locks import AlreadyHeld, hold
-    from holdfast.store.opening import sqlite_path
+    from holdfast.store.opening import lock_of, sqlite_path
 
     try:
-        return hold(sqlite_path(settings.dir).with_suffix(".lock"), "holdfast ledger republish")
+        return hold(lock_of(sqlite_path(settings.dir)), who)
     except AlreadyHeld as held:
         fail(f"stop the ledger first: {held}")

@@ -14,9 +14,9 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli.common import FAILED, Config, Dir, fail, overrides_of, settings_of
-from holdfast.contracts.streams import DEMO, SERVICES
+from holdfast.contracts.streams import CLI, DEMO, SERVICES
 from holdfast.runtime.configuration import ALIASES, redact, variable_of
-from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE
+from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.settings import Settings
 
 MARKER = "holdfast.dir"
@@ -48,7 +48,9 @@ def up(
         float | None,
         typer.Option("--for", min=0, help="End cleanly after this many seconds.", show_default=False),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="First remove all data under --dir.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="First remove all data under --dir; keys stay.")
+    ] = False,
     directory: Dir = None,
     config: Config = None,
 ) -> None:
@@ -94,7 +96,9 @@ def _up(
     env: Mapping[str, str],
 ) -> int:
     """The part under the lock. Returns the exit code."""
+    from holdfast.cli.keys import acl_text
     from holdfast.runtime.embedded_bus import prepare
+    from holdfast.runtime.keys import ensure_keys
     from holdfast.runtime.processes import end_leftovers
     from holdfast.runtime.supervisor import Supervisor, bus_program, service_programs
 
@@ -103,11 +107,12 @@ def _up(
         say("up", f"ended {name}, which an earlier run had left behind")
     if fresh:
         say("up", f"removed {', '.join(remove_data(settings.dir)) or 'nothing'} from {settings.dir}")
+    ensure_keys(settings)
     url, programs = settings.bus.url, []
     if url:
-        asyncio.run(_must_answer(url))
+        asyncio.run(_must_answer(settings))
     else:
-        bus = prepare(settings.dir / "bus", settings.bus)
+        bus = prepare(settings.dir / "bus", settings.bus, acl=acl_text(settings) if settings.bus.acl else "")
         url, programs = bus.url, [bus_program(bus)]
         if bus.note:
             say("up", bus.note)
@@ -121,13 +126,18 @@ def _up(
     return asyncio.run(main())
 
 
-async def _must_answer(url: str) -> None:
+async def _must_answer(settings: Settings) -> None:
     """An address that was given must work now; later the services wait for it, however long it is away."""
     from redis.exceptions import RedisError
 
     from holdfast.bus.connection import connect
+    from holdfast.runtime.bus_address import complete
     from holdfast.runtime.embedded_bus import OLDEST, NoBusError
 
+    try:
+        url = complete(settings.bus.url, settings, CLI)
+    except Terminal as error:
+        raise NoBusError(str(error)) from None
     client = connect(url)
     try:
         version = str((await client.info("server"))["redis_version"])
@@ -165,14 +175,14 @@ def banner(settings: Settings, url: str, server: str) -> list[str]:
 
 
 def remove_data(directory: Path) -> list[str]:
-    """Remove everything under *directory* but our own lock; the names. Raises ValueError where it is not all Holdfast's."""
+    """Remove everything under *directory* but our own lock and the keys; the names. Raises ValueError where it is not all Holdfast's."""
     if not (directory / MARKER).is_file():
         raise ValueError(
             f"--fresh removes only what `holdfast up` has made: {directory} has no {MARKER}, so it holds other things, too. Remove it by hand."
         )
     removed: list[str] = []
     for path in sorted(directory.iterdir()):
-        if path.name == MARKER:
+        if path.name in {MARKER, "keys"}:
             continue
         if path.name == "run":
             for record in path.iterdir():

@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import orjson
 import typer
 
 from holdfast.cli.asking import on_bus
-from holdfast.cli.common import Config, Dir, fail
+from holdfast.cli.common import Config, Dir, fail, settings_of
 from holdfast.cli.show import Json, console, plain
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def tail(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Show what happens on the streams as it happens. With --json one object per line: stream, entry_id, body."""
-    streams = _chosen(names or [])
+    streams = _chosen(names or [], settings_of(directory, config).streams())
     start = None if since is None else _moment(since)
     if not follow and start is None:
         start = 0
@@ -64,20 +65,21 @@ def tail(
     on_bus(directory, config, work)
 
 
-def _chosen(names: list[str]) -> "list[Stream]":
-    """The streams meant. Ends the command with code 2 where a name means none."""
-    from holdfast.contracts.streams import BY_NAME, HEARTBEAT, MARKET_TICK, STREAMS
+def _chosen(names: list[str], every: "Sequence[Stream]") -> "list[Stream]":
+    """The streams meant, of *every* one there is. Ends the command with code 2 where a name means none."""
+    from holdfast.contracts.streams import HEARTBEAT, MARKET_TICK
 
     if not names:
-        return [stream for stream in STREAMS if stream not in (MARKET_TICK, HEARTBEAT)]
+        return [stream for stream in every if stream not in (MARKET_TICK, HEARTBEAT)]
     chosen: dict[str, Stream] = {}
     for name in names:
-        found = [stream for stream in STREAMS if stream.name == name] or [
-            stream for stream in STREAMS if stream.name.startswith(name)
+        found = [stream for stream in every if stream.name == name] or [
+            stream for stream in every if stream.name.startswith(name)
         ]
         if not found:
-            near = difflib.get_close_matches(name, BY_NAME, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(BY_NAME)}"
+            known = [stream.name for stream in every]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
             fail(f"no stream {plain(name)}{hint}", USAGE)
         chosen.update((stream.name, stream) for stream in found)
     return list(chosen.values())

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from holdfast.contracts.codes import Code
+
 MAX_BODY_BYTES = 65_536
 """A larger body is refused before it is parsed."""
 
@@ -41,6 +43,17 @@ class ContractViolation(ValueError):  # noqa: N818 - the pair is InvariantViolat
         if first["type"] == "extra_forbidden":
             text = "no such field"
         return cls(field, text + (f" (and {more} more)" if more else ""))
+
+
+class Unauthentic(ContractViolation):
+    """An entry whose sender is not who may send it. Nothing in it is believed, its id neither: it goes to `dead.letter`.
+
+    *code* says why, as the first word of the text.
+    """
+
+    def __init__(self, code: Code, text: str) -> None:
+        super().__init__(code.value, text)
+        self.code = code
 
 
 class Frozen(BaseModel):

@@ -7,9 +7,13 @@ Two kinds of reading. WORK is read by one group per consuming service, created a
 A VIEW is read by every instance for itself with plain XREAD: no group, no acknowledgement, no pending list.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
+from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts.base import Message
 
@@ -128,10 +132,18 @@ SNAPSHOT_REQUEST = _work(
 )
 EXIT_ADJUST = _work(
     "exit.adjust",
-    m.ExitAdjust,
+    x.ExitAdjust,
     "new exits of a position; tighten-only unless a person insists",
     (EXIT_SCANNER, DASHBOARD, CLI),
     (LEDGER,),
+)
+EXIT_EVALUATED = _view(
+    "exit.evaluated",
+    x.ExitEvaluated,
+    "every rule of a position's exits as it stands: why it is still open, or why it is being closed",
+    (EXIT_SCANNER,),
+    (PEOPLE,),
+    10_000,
 )
 MARKET_TICK = _view(
     "market.tick",
@@ -142,11 +154,11 @@ MARKET_TICK = _view(
     20_000,
 )
 PREDICTION = _view(
-    "prediction", m.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
+    "prediction", x.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
 )
 EXIT_THRESHOLDS = _view(
     "exit.thresholds",
-    m.ExitThresholds,
+    x.ExitThresholds,
     "the exit policy's numbers, versioned",
     (LEARNER,),
     (LEDGER, EXIT_SCANNER),
@@ -169,7 +181,37 @@ DEAD_LETTER = _view(
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
-    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, MARKET_TICK, PREDICTION,
+    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
     EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
+
+SIGNERS = (EXIT_SCANNER, CLI, DEMO)
+"""Producers of intents that belong to Holdfast itself: they write to the shared streams, each with a key of its own."""
+SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, EXIT_SCANNER)}
+"""Who signs for the shared streams of intents; every other intent stream is its producer's own."""
+PRODUCER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+RESERVED = frozenset({
+    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI,
+    "exit", "admin", "viewer", "default", "bus", "others",
+})  # fmt: skip
+"""Names that no producer may have: they are services, users of the bus, or the end of another stream's name."""
+
+
+@cache
+def intent_stream(producer: str) -> Stream:
+    """The stream that *producer* alone writes to. An ACL cannot see arguments: who may XADD may also erase the stream, or use
+    up its ids; so whoever is not trusted with everybody's intents has a stream of his own.
+    """
+    return _work(
+        f"{ORDER_INTENT.name}.{producer}",
+        m.OrderIntent,
+        f"intents of the producer {producer}, always signed",
+        (producer,),
+        (EXECUTOR,),
+    )
+
+
+def with_producers(producers: Iterable[str]) -> tuple[Stream, ...]:
+    """The table, and a stream for each of *producers*."""
+    return (*STREAMS, *(intent_stream(name) for name in sorted(producers)))

@@ -6,7 +6,7 @@ is stale.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -83,7 +83,8 @@ class Entry:
     hash: str = ""
     kind: str = ""
     deliveries: int = 1
-    fields: Mapping[str, str] = field(default_factory=dict)
+    producer: str = ""
+    """Who signed it, where that was verified; empty for what is not signed."""
 
 
 def entry_time_ms(entry_id: str) -> int:
@@ -92,37 +93,45 @@ def entry_time_ms(entry_id: str) -> int:
 
 
 def decode(
-    stream: Stream | str, entry_id: str, fields: Mapping[bytes, bytes], *, deliveries: int = 1
+    stream: Stream | str,
+    entry_id: str,
+    fields: Mapping[bytes, bytes],
+    *,
+    deliveries: int = 1,
+    producer: str = "",
 ) -> Entry:
-    """The entry's message; an entry that is none comes back with `error` set, never as an exception."""
+    """The entry's message; an entry that is none comes back with `error` set, never as an exception.
+
+    *producer* has signed it: then an intent must name its id and `at` itself, nothing is taken from the entry for them.
+    """
     stream = BY_NAME[stream] if isinstance(stream, str) else stream
     body = fields.get(b"body", b"")
     kind, hashed = (fields.get(name, b"").decode("ascii", "replace") for name in (b"kind", b"hash"))
     try:
         if not body:
             raise ContractViolation("body", f'the entry has no field "body"; it has {_names(fields)}')
-        message = _parse(stream, entry_id, body)
+        message = _parse(stream, entry_id, body, is_signed=bool(producer))
     except ContractViolation as error:
-        return Entry(stream, entry_id, body, None, error, hash=hashed, kind=kind, deliveries=deliveries)
-    return Entry(stream, entry_id, body, message, hash=hashed, kind=kind, deliveries=deliveries)
+        return Entry(stream, entry_id, body, None, error, hashed, kind, deliveries, producer)
+    return Entry(stream, entry_id, body, message, None, hashed, kind, deliveries, producer)
 
 
 def _names(fields: Mapping[bytes, bytes]) -> list[str]:
     return sorted(name.decode(errors="replace")[:40] for name in fields)[:10]
 
 
-def _parse(stream: Stream, entry_id: str, body: bytes) -> Message:
+def _parse(stream: Stream, entry_id: str, body: bytes, *, is_signed: bool) -> Message:
     if stream.message in _TRUSTED:
         try:
             return stream.message.model_validate_json(body)
         except ValidationError as error:
             raise ContractViolation.of(error) from None
     if stream.message is OrderIntent:
-        return parse_intent(stream.name, entry_id, body)
+        return parse_intent(stream.name, entry_id, body, is_signed=is_signed)
     return stream.message.parse(body)
 
 
-def parse_intent(stream: str, entry_id: str, body: bytes) -> OrderIntent:
+def parse_intent(stream: str, entry_id: str, body: bytes, *, is_signed: bool = False) -> OrderIntent:
     """The intent in *body*, completed from its entry."""
     if len(body) > MAX_BODY_BYTES:
         raise ContractViolation("body", f"{len(body)} bytes; at most {MAX_BODY_BYTES} are read")
@@ -133,6 +142,10 @@ def parse_intent(stream: str, entry_id: str, body: bytes) -> OrderIntent:
     if not isinstance(document, dict):
         raise ContractViolation("body", f"a JSON object is expected, this is a {type(document).__name__}")
     at = entry_time_ms(entry_id)
+    if is_signed and (lost := [name for name in ("id", "at") if document.get(name) is None]):
+        raise ContractViolation(
+            lost[0], "a signed intent names its own id and time, so that it cannot be dated anew"
+        )
     document.setdefault("id", "i-" + digest(stream, entry_id, body))
     document.setdefault("at", at)
     try:

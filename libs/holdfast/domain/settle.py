@@ -16,7 +16,7 @@ from holdfast.contracts.codes import (
     UpdateKind,
 )
 from holdfast.contracts.messages import Fill, OrderStatus
-from holdfast.contracts.money import EXACT, add, sub
+from holdfast.contracts.money import EXACT, ZERO, add, sub
 from holdfast.contracts.rows import BookRow, NavRow, OrderRow, PositionRow, QuarantineRow, TotalRow, book_id
 from holdfast.contracts.wire import digest
 from holdfast.domain.exits import HARDNESS
@@ -64,6 +64,8 @@ def settle_fill(state: LedgerState, fill: Fill, known: Known, rules: Rules, now_
         return change
     if fill.kind is FillKind.ADOPTION:
         change.kind = UpdateKind.ADOPTED
+    if fill.kind is FillKind.ADJUSTMENT and (held_back := state.quarantine.get(fill.trade_id)) is not None:
+        state.put_quarantine(held_back.evolve(resolved=True), change)
     if order is not None and fill.kind is not FillKind.FUNDING:
         _count(state, order, fill, known, change)  # first: INV-5 is about what of it may *still* fill
     _fold(state, book, order, fill, change, rules, now_ms)
@@ -91,8 +93,23 @@ def _quarantine(state: LedgerState, fill: Fill, change: Change, now_ms: int) -> 
         quarantine_id="q-" + digest(fill.key), account=fill.account, exchange=fill.exchange, symbol=fill.symbol,
         side=PositionSide.LONG if fill.side is Side.BUY else PositionSide.SHORT, quantity=fill.quantity,
         price=fill.price if fill.price > 0 else None, why=f"trade {fill.trade_id} of order {fill.order_id or '(none)'}: not opened by Holdfast", at=now_ms,
+        fee=fill.fee, fee_currency=fill.fee_currency, executed_at=fill.executed_at, leg=fill.leg, instrument=fill.instrument,
+        contract_size=fill.contract_size, settle=fill.settle,
     )  # fmt: skip
     state.put_quarantine(row, change)
+
+
+def taken_in(row: QuarantineRow, now_ms: int) -> Fill:
+    """What a person's word makes of a fill in quarantine. Its trade id names the row, which it resolves.
+
+    No adoption: that is of a position which the venue's record does not have yet; this one came from there.
+    """
+    return Fill(
+        id=f"f-{row.quarantine_id}", at=now_ms, correlation_id=row.quarantine_id, account=row.account, exchange=row.exchange, symbol=row.symbol,
+        trade_id=row.quarantine_id, kind=FillKind.ADJUSTMENT, side=Side.SELL if row.side is PositionSide.SHORT else Side.BUY, quantity=row.quantity,
+        price=row.price or ZERO, fee=row.fee, fee_currency=row.fee_currency, executed_at=row.executed_at or row.at, leg=row.leg,
+        instrument=row.instrument, contract_size=row.contract_size, settle=row.settle,
+    )  # fmt: skip
 
 
 def _fold(
@@ -119,7 +136,11 @@ def _fold(
         else None,
     )
     folded = apply_fill(
-        position, fill, opening, rules.policy, exit_reason=_exit_reason(order, fill, position)
+        position,
+        fill,
+        opening,
+        rules.policy_of(fill.account, fill.symbol),
+        exit_reason=_exit_reason(order, fill, position),
     )
     if book.book_id not in state.books:
         state.put_book(book, change)
@@ -156,6 +177,7 @@ def _opening(
         take_profit=order.take_profit_spec if order is not None else fill.take_profit,
         stop_loss=order.stop_loss_spec if order is not None else fill.stop_loss,
         ttl_s=order.ttl_s if order is not None else fill.ttl_s,
+        exits=order.exits if order is not None else None,
         strategy=order.strategy if order is not None else None,
         correlation_id=order.correlation_id if order is not None else fill.correlation_id,
         intent_id=order.intent_id if order is not None else None,

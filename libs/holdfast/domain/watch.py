@@ -28,13 +28,20 @@ class Services:
         self._restarts: dict[str, int] = {}
 
     def hear(self, message: Heartbeat, heard_ms: int) -> None:
-        """Take a heartbeat in; an older one than the last of its service changes nothing."""
+        """Take a heartbeat in; one that the bus had before the last of its service changes nothing.
+
+        The sender's own time counts only between two of the same moment and life: a service whose clock was ahead, and is
+        right again, is alive now, not when its old clock says.
+        """
         name = message.service if message.instance == "0" else f"{message.service}/{message.instance}"
         known = self.beats.get(name)
         if known is not None:
-            if heard_ms < known.heard_ms or message.at < known.message.at:
+            is_same = known.message.incarnation == message.incarnation
+            if heard_ms < known.heard_ms:
                 return
-            if known.message.incarnation != message.incarnation:
+            if is_same and heard_ms == known.heard_ms and message.at < known.message.at:
+                return
+            if not is_same:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
         self.beats[name] = Beat.of(message, heard_ms)
 

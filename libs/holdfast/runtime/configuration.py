@@ -5,7 +5,7 @@ name here), `.env` here, the environment, the command line. An empty variable co
 
 The trick: every source is first flattened into `section.key -> (value, where it stands)`, so that each complaint can name
 its file and line or its variable, and `holdfast config` can say where each value comes from. Only then is `Settings` built.
-Secrets never stand in the TOML file: an address with a password there is refused.
+Secrets never stand in the TOML file: an address with a password there is refused. NAME_FILE names a file with the value of NAME.
 """
 
 import difflib
@@ -14,17 +14,22 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, get_origin
+from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from holdfast.runtime.exit_settings import contradiction, gathered, inner_key
 from holdfast.runtime.faults import EXIT_CONFIG
+from holdfast.runtime.secret_files import SecretRefused, hide, read_secret, without_secrets
 from holdfast.runtime.settings import Settings
+from holdfast.runtime.toml_lines import lines_of
 
 EXIT_CODE = EXIT_CONFIG
 """What a process ends with when its configuration is wrong: starting it again would not help."""
@@ -36,10 +41,16 @@ ALIASES = {
     "QT_ALLOW_HEDGING": "hedging.allow",
 }
 """Variables with a name of their own, beside HOLDFAST_<SECTION>_<KEY>."""
-ELSEWHERE = frozenset({"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_ENV_FILE", "HOLDFAST_SUPERVISOR"})
-"""HOLDFAST_* variables that are no settings: the file's place, two of Compose's, the supervisor's pid."""
+ELSEWHERE = frozenset(
+    {"HOLDFAST_CONFIG", "HOLDFAST_DEMO", "HOLDFAST_ENV_FILE", "HOLDFAST_SUPERVISOR", "HOLDFAST_BUS_MEM_LIMIT"}
+)
+"""HOLDFAST_* variables that are no settings: the file's place, three of Compose's, the supervisor's pid."""
+FROM_FILE = "_FILE"
+"""NAME_FILE names a file that holds the value of NAME; only its owner may read it."""
 _PASSWORD = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]*://[^:@/\s]*):(?P<password>[^@\s]+)@")
+_IN_QUERY = re.compile(r"(?P<start>[?&](?:ssl)?password=)(?P<password>[^&\s]+)", re.IGNORECASE)
 _MOST_COMPLAINTS = 10
+_FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 
 
 class ConfigurationError(Exception):
@@ -52,14 +63,20 @@ class Given:
 
     value: Any
     source: str
+    inside: Mapping[str, str] = dataclass_field(default_factory=dict, compare=False)
+    """Of a table: the place of each key in it."""
 
 
 Flat = dict[str, Given]
 
 
 def redact(text: str) -> str:
-    """*text* with the password of every address in it replaced by ***."""
-    return _PASSWORD.sub(r"\g<start>:***@", text)
+    """*text* with the password of every address in it, and every known secret, replaced by ***."""
+    return without_secrets(_IN_QUERY.sub(r"\g<start>***", _PASSWORD.sub(r"\g<start>:***@", text)))
+
+
+def _has_password(text: str) -> bool:
+    return bool(_PASSWORD.search(text) or _IN_QUERY.search(text))
 
 
 @cache
@@ -143,7 +160,7 @@ def _load(
     given |= _from_variables(environment, {name: f"environment: {name}" for name in environment})
     given |= _from_overrides(overrides or {})
     for values, where in ((local, str(dotenv)), (environment, "environment")):
-        if values.get("DRY_RUN") and _truth(values["DRY_RUN"]):
+        if values.get("DRY_RUN") and values["DRY_RUN"].strip().lower() not in _FALSE:
             given["dry_run"] = Given(True, f"{where}: DRY_RUN")
     try:
         return Settings.model_validate(_nested(given)), given
@@ -151,8 +168,18 @@ def _load(
         raise ConfigurationError(_complaints(error, given)) from None
 
 
-def _truth(text: str) -> bool:
-    return text.strip().lower() not in {"0", "false", "no", "off", "n", "f"}
+def is_secret(key: str) -> bool:
+    """Whether the setting is a secret by its nature; an address is one only as far as it holds a password."""
+    return keys()[key].annotation is SecretStr
+
+
+def _hide(key: str, text: str) -> None:
+    """No log of this process shows the secrets in *text*, the value of *key*."""
+    if is_secret(key):
+        hide(text)
+    for match in (*_PASSWORD.finditer(text), *_IN_QUERY.finditer(text)):
+        hide(match["password"])
+        hide(unquote(match["password"]))
 
 
 def _nested(given: Flat) -> dict[str, Any]:
@@ -179,7 +206,7 @@ def _read_toml(path: Path) -> Flat:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
     given: Flat = {}
     wrong: list[str] = []
-    _flatten(document, "", path, _lines_of(text), given, wrong)
+    _flatten(gathered(document), "", path, lines_of(text), given, wrong)
     if wrong:
         raise ConfigurationError("\n".join(wrong))
     return given
@@ -193,11 +220,21 @@ def _flatten(
         key = prefix + name
         place = f"line {lines[key]}" if key in lines else "somewhere in it"
         if key in known:
-            if any(_PASSWORD.search(text) for text in _texts(value)):
+            if is_secret(key) or any(map(_has_password, _texts(value))):
+                what = "a password" if is_secret(key) else "an address with a password"
                 wrong.append(
-                    f"{path}: {key}, {place}: an address with a password does not belong into this file; put it into the environment, as {variable_of(key)}"
+                    f"{path}: {key}, {place}: {what} does not belong into this file; put it into a file of its own, named by {variable_of(key)}{FROM_FILE}, "
+                    f"or into the environment, as {variable_of(key)}"
                 )
-            given[key] = Given(value, f"{path}, {place}")
+            at = key.removesuffix(".symbols") if key == "exits.symbols" else key
+            inside = {
+                name[len(at) + 1 :]: f"{path}, line {line}"
+                for name, line in lines.items()
+                if name.startswith(at + ".")
+            }
+            if isinstance(value, dict) and inside and key not in lines:
+                place = next(iter(inside.values())).rpartition(", ")[2]
+            given[key] = Given(value, f"{path}, {place}", inside)
         elif any(other.startswith(key + ".") for other in known):
             if isinstance(value, dict):
                 _flatten(value, key + ".", path, lines, given, wrong)
@@ -238,30 +275,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-_HEADER = re.compile(r"^\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(#.*)?$")
-_ASSIGNMENT = re.compile(r"^\s*(?P<name>[A-Za-z0-9_.\"'-]+)\s*=")
-
-
-def _lines_of(text: str) -> dict[str, int]:
-    """Key or section -> line number, for messages. (tomllib keeps none; it has already checked the grammar.)"""
-    found: dict[str, int] = {}
-    section = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            section = _plain(header["name"])
-            found.setdefault(section, number)
-            found.setdefault(section.partition(".")[0], number)
-        elif assignment := _ASSIGNMENT.match(line):
-            found.setdefault(
-                f"{section}.{_plain(assignment['name'])}" if section else _plain(assignment["name"]), number
-            )
-    return found
-
-
-def _plain(name: str) -> str:
-    return name.replace('"', "").replace("'", "")
-
-
 # --- variables and the command line
 
 
@@ -289,11 +302,17 @@ def _from_variables(values: Mapping[str, str], sources: Mapping[str, str]) -> Fl
     given: Flat = {}
     wrong: list[str] = []
     known = variables()
-    for name, text in values.items():
-        if name in known:
-            key = known[name]
+    for name, stated in values.items():
+        try:
+            setting, text = _from_file(name, stated) if _is_file(name, stated) else (name, stated)
+        except SecretRefused as error:
+            wrong.append(f"{sources[name]}: {error}")
+            continue
+        if setting in known:
+            key = known[setting]
             if text == "" or (name == "DRY_RUN" and values.get(variable_of(key))):
                 continue  # DRY_RUN is looked at once more, last
+            _hide(key, text)
             one = Given(_parsed(key, text), sources[name])
             if key in given and given[key].value != one.value:
                 wrong.append(
@@ -309,6 +328,22 @@ def _from_variables(values: Mapping[str, str], sources: Mapping[str, str]) -> Fl
     if wrong:
         raise ConfigurationError("\n".join(wrong))
     return given
+
+
+def _is_file(name: str, stated: str) -> bool:
+    setting = name.removesuffix(FROM_FILE)
+    return (
+        setting != name
+        and name not in ELSEWHERE
+        and name not in variables()
+        and setting in variables()
+        and bool(stated)
+    )
+
+
+def _from_file(name: str, path: str) -> tuple[str, str]:
+    """The variable that *name* stands for, and the text of the file at *path*. Raises SecretRefused."""
+    return name.removesuffix(FROM_FILE), read_secret(Path(path), is_hidden=False)
 
 
 def _parsed(key: str, text: str) -> Any:
@@ -336,8 +371,10 @@ def _complaints(error: ValidationError, given: Flat) -> str:
     """One line per wrong setting: where it stands, what stands there, what is expected, and what the setting is for."""
     found: dict[tuple[str, str], tuple[Any, list[str]]] = {}
     for one in error.errors(include_url=False, include_context=False):
+        if not one["loc"]:
+            return contradiction(one["msg"].removeprefix("Value error, "), given)
         key, rest = _key_at(tuple(str(part) for part in one["loc"]))
-        inner = ".".join(rest) if _is_table(keys()[key]) else ""
+        inner = inner_key(rest, given[key].inside if key in given else {}) if _is_table(keys()[key]) else ""
         expected = (
             "no such key" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
         )
@@ -345,8 +382,8 @@ def _complaints(error: ValidationError, given: Flat) -> str:
     texts: list[str] = []
     for (key, inner), (value, expected_texts) in found.items():
         stated = given.get(key, Given(value, "default"))
-        shown = redact(str(value if inner else stated.value))
-        what = f"{stated.source}: {key}{f' ({inner})' if inner else ''} = {shown!r}: {', or '.join(expected_texts)}"
+        shown = "***" if is_secret(key) else redact(str(value if inner else stated.value))
+        what = f"{stated.inside.get(inner, stated.source)}: {key}{f' ({inner})' if inner else ''} = {shown!r}: {', or '.join(expected_texts)}"
         texts.append(f"{what}. {keys()[key].description or ''}".rstrip())
     return "\n".join(
         texts[:_MOST_COMPLAINTS]

@@ -80,8 +80,11 @@ def address(settings: Settings) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def prepare(directory: Path, settings: BusSettings, server: Path | None = None) -> EmbeddedBus:
-    """Choose server (unless one is given) and port, and write *directory*/bus.conf. Nothing is started. Raises NoBusError."""
+def prepare(directory: Path, settings: BusSettings, server: Path | None = None, acl: str = "") -> EmbeddedBus:
+    """Choose server (unless one is given) and port, and write *directory*/bus.conf. Nothing is started. Raises NoBusError.
+
+    *acl* is the text of an ACL file: with it only its users are let in.
+    """
     server, name = find_server() if server is None else (server, server.name)
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
@@ -89,10 +92,11 @@ def prepare(directory: Path, settings: BusSettings, server: Path | None = None) 
     (directory / "port").write_text(f"{port}\n", encoding="ascii")
     quoted = str(directory).replace("\\", "\\\\").replace('"', '\\"')
     configuration = directory / "bus.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(port=port, directory=quoted, maxmemory_mb=settings.maxmemory_mb),
-        encoding="utf-8",
-    )
+    text = _CONFIGURATION.format(port=port, directory=quoted, maxmemory_mb=settings.maxmemory_mb)
+    if acl:
+        (directory / "users.acl").write_text(acl, encoding="utf-8")
+        text += f'aclfile "{quoted}/users.acl"\n'
+    configuration.write_text(text, encoding="utf-8")
     return EmbeddedBus((str(server), str(configuration)), port, name, note)
 
 
@@ -119,21 +123,21 @@ def find_server() -> tuple[Path, str]:
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server there answers PING (and has finished loading)."""
+    """Whether a server there answers PING (and has finished loading), or asks who we are."""
     try:
         with socket.create_connection((host, port), timeout=0.5) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
 
 
 @contextmanager
 def embedded(
-    directory: Path, settings: BusSettings | None = None, server: Path | None = None
+    directory: Path, settings: BusSettings | None = None, server: Path | None = None, acl: str = ""
 ) -> Iterator[str]:
     """A bus that runs as long as the block, for tests and tools. Its address is what `with` gives."""
-    bus = prepare(directory, settings or BusSettings(), server)
+    bus = prepare(directory, settings or BusSettings(), server, acl)
     with (
         (directory / "bus.log").open("ab") as log,
         subprocess.Popen(bus.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,

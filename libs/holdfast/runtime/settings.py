@@ -6,20 +6,16 @@ Defaults never bite a demonstration, and never trade real money: the only exchan
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import Amount, NotNegative, Positive
 from holdfast.contracts.rows import ExitLevel
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-Percent = Annotated[Positive, Field(le=1000)]
+from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
+from holdfast.domain.instruments import canonical
+from holdfast.runtime.exit_settings import AccountSettings, ExitSettings, Percent, Section, policy_table
 
 
 class BusSettings(Section):
@@ -50,6 +46,27 @@ class BusSettings(Section):
         description="How long a full or busy store or bus is waited for before the service stops, in s.",
     )
     maxmemory_mb: int = Field(512, ge=32, description="Memory of the bus that `holdfast up` starts, in MB.")
+    require_signed: bool = Field(
+        False,
+        description="Only signed intents are acted upon. Off for the demonstration on loopback; on in Compose.",
+    )
+    acl: bool = Field(
+        False,
+        description="The bus has users, one per service: connect as oneself, with the password under `keys`. `holdfast up` then sets them up.",
+    )
+    tls_ca: str = Field(
+        "", description="Certificates that a rediss:// bus is checked against; empty: the system's."
+    )
+    tls_cert: str = Field("", description="Certificate of this client, for a bus that asks for one.")
+    tls_key: str = Field("", description="Its private key.")
+    user: str = Field(
+        "", description="User on a bus whose users are not Holdfast's own; see `holdfast acl` otherwise."
+    )
+    password: SecretStr = Field(
+        SecretStr(""),
+        description="That user's password. Better as HOLDFAST_BUS_PASSWORD_FILE, a file of mode 0600.",
+    )
+    keys: str = Field("", description="Folder of producers' keys and users' passwords; empty: DIR/keys.")
     full_pct: int = Field(
         70,
         ge=10,
@@ -91,20 +108,6 @@ class LimitSettings(Section):
     )
     max_orders_per_minute: int = Field(
         1_000_000, ge=1, description="Entry orders reserved per account and wall minute."
-    )
-
-
-class ExitSettings(Section):
-    """Seeds for positions whose intent names no exits. In percent of the price move."""
-
-    stop_loss_pct: Percent = Field(
-        Decimal(10), description="Stop-loss distance from the average entry price, in percent. Cannot be off."
-    )
-    take_profit_pct: Percent = Field(
-        Decimal(20), description="Take-profit distance from the average entry price, in percent."
-    )
-    max_hold_s: Positive | Literal["off"] = Field(
-        "off", description="Longest time a position is held, in market seconds, or off."
     )
 
 
@@ -150,6 +153,11 @@ class PaperSettings(Section):
     leverage: Positive = Field(
         Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all."
     )
+    maintenance_pct: NotNegative = Field(
+        Decimal("0.5"),
+        le=50,
+        description="Margin below which a venue would liquidate, in percent of the value: for the liquidation guard.",
+    )
     partial_fill_pct: NotNegative = Field(
         Decimal(0), le=100, description="Chance that a fill is split in two, in percent, seeded."
     )
@@ -157,6 +165,22 @@ class PaperSettings(Section):
         Decimal(0), le=100, description="Chance that an order is rejected, in percent, seeded."
     )
     seed: int = Field(1, description="Seed of the above chances.")
+
+
+class ProducerSettings(Section):
+    """A producer of intents that has a key, and the stream order.intent.NAME for itself."""
+
+    key_file: str = Field(
+        "", description="Its keys, for the executor; empty: where `holdfast keys new NAME` puts them."
+    )
+    symbols: list[str] = Field(default_factory=list, description="What it may trade; empty: everything.")
+    max_notional: Positive | None = Field(None, description="Most in one entry, in quote currency.")
+    rate_per_s: Positive | None = Field(None, description="Most entries a second.")
+
+    @field_validator("symbols")
+    @classmethod
+    def _canonical(cls, symbols: list[str]) -> list[str]:
+        return [canonical(symbol) for symbol in symbols]
 
 
 class ExecutorSettings(Section):
@@ -271,8 +295,15 @@ class Settings(Section):
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     exits: ExitSettings = Field(default_factory=ExitSettings)
+    account: dict[str, AccountSettings] = Field(
+        default_factory=dict,
+        description="Written as [account.NAME.exits]: the keys of [exits] for one account.",
+    )
     hedging: HedgingSettings = Field(default_factory=HedgingSettings)
     instruments: dict[str, InstrumentSettings] = Field(default_factory=dict)
+    producers: dict[str, ProducerSettings] = Field(
+        default_factory=dict, description="Producers with a key and a stream of their own."
+    )
     paper: PaperSettings = Field(default_factory=PaperSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
     scanner: ScannerSettings = Field(default_factory=ScannerSettings)
@@ -280,6 +311,29 @@ class Settings(Section):
     demo: DemoSettings = Field(default_factory=DemoSettings)
     state: StateSettings = Field(default_factory=StateSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("producers")
+    @classmethod
+    def _names(cls, producers: dict[str, ProducerSettings]) -> dict[str, ProducerSettings]:
+        for name in producers:
+            if name in RESERVED or not PRODUCER.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name for a producer: a-z, 0-9, - and _, and no service's name"
+                )
+        return producers
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Every stream of this installation: the table, and one for each producer."""
+        return with_producers(self.producers)
+
+    def keys_directory(self) -> Path:
+        """Where keys and passwords live."""
+        return Path(self.bus.keys) if self.bus.keys else self.dir / "keys"
+
+    @model_validator(mode="after")
+    def _policies_agree(self) -> Self:
+        policy_table(self)
+        return self
 
     def state_directory(self) -> Path:
         """Where the state files live."""

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import holdfast
-from holdfast.runtime.configuration import variable_of
+from holdfast.runtime.configuration import FROM_FILE, variable_of
 from holdfast.runtime.embedded_bus import EmbeddedBus, answers
 from holdfast.runtime.faults import EXIT_CONFIG, EXIT_UNAVAILABLE
 from holdfast.runtime.processes import Running, birth, die_with_parent, record_path
@@ -65,15 +65,24 @@ def service_programs(
 
     *more* goes into their environment: what the command line has set. They read the same file and .env as we did.
     """
-    own = {variable_of("bus.url"), variable_of("state.directory")}
+    own = {variable_of("state.directory")}
+    if (
+        url != settings.bus.url
+    ):  # where it is given, they find it as we did: no password goes into an environment
+        own |= {
+            variable_of("bus.url"),
+            f"{variable_of('bus.url')}{FROM_FILE}",
+            f"HOLDFAST_REDIS_URL{FROM_FILE}",
+        }
     env = {name: value for name, value in os.environ.items() if name not in own} | dict(more or {})
     env |= {
         "PYTHONPATH": os.pathsep.join([*import_roots(), *filter(None, [env.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
         "HOLDFAST_DIR": str(settings.dir.resolve()),
-        "HOLDFAST_REDIS_URL": url,
         "HOLDFAST_STATE_DIR": str(settings.state_directory().resolve()),
     }
+    if url != settings.bus.url:
+        env["HOLDFAST_REDIS_URL"] = url
     if supervised:
         env["HOLDFAST_SUPERVISOR"] = str(os.getpid())
         if settings.log.format == "auto":  # a pipe is no terminal, but a person reads the other end

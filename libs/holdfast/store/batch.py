@@ -1,13 +1,21 @@
 """One transaction's worth of rows, last word per key, ready for the tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import ROW_TABLES, LedgerUpdated, row_json
 from holdfast.contracts.money import canonical
-from holdfast.contracts.rows import OrderRow, PositionRow
+from holdfast.contracts.rows import (
+    BookRow,
+    ControlRow,
+    NavRow,
+    OrderRow,
+    PositionRow,
+    QuarantineRow,
+    TotalRow,
+)
 from holdfast.contracts.wire import digest
 from holdfast.domain.invariants import entry_side
 from holdfast.store import schema
@@ -21,6 +29,20 @@ Row = tuple[Any, ...]
 def chain(previous: str, body: bytes) -> str:
     """The hash of an update: over the hash before it and its own body."""
     return digest(previous, body)
+
+
+class BrokenChain(Exception):  # noqa: N818 - reads as what is the case
+    """An update does not follow from the one before it; the text names it."""
+
+
+def check_chain(seq: int, hashed: str, following: "Iterable[Journaled]") -> None:
+    """Whether *following* are the updates behind number *seq* with hash *hashed*. Raises BrokenChain."""
+    for row in following:
+        if row.seq != seq + 1:
+            raise BrokenChain(f"update {seq + 1} is missing from the journal")
+        if chain(hashed, row.body) != row.hash:
+            raise BrokenChain(f"update {row.seq} of the journal does not follow from the one before it")
+        seq, hashed = row.seq, row.hash
 
 
 Encoded = dict[str, list[bytes]]
@@ -84,15 +106,7 @@ class Batch:
                 body.decode(),
             )
         for book, body in zip(update.books, rows["books"], strict=True):
-            self.books[book.book_id] = (
-                book.book_id,
-                book.account,
-                book.exchange,
-                book.symbol,
-                book.leg,
-                book.side,
-                body.decode(),
-            )
+            self.books[book.book_id] = _book(book, body.decode())
         for fill in update.fills:
             self.fills.append(
                 (
@@ -106,18 +120,18 @@ class Batch:
                 )
             )
         for total, body in zip(update.totals, rows["totals"], strict=True):
-            self.totals[total.key] = (*total.key, body.decode())
+            self.totals[total.key] = _total(total, body.decode())
         for nav, body in zip(update.nav, rows["nav"], strict=True):
-            self.nav[nav.account] = (nav.account, body.decode())
+            self.nav[nav.account] = _nav(nav, body.decode())
         self._take_rare(update, rows)
 
     def _take_rare(self, update: LedgerUpdated, rows: Encoded) -> None:
         for trade, body in zip(update.trades, rows["trades"], strict=True):
             self.trades.append((trade.position_id, update.seq, body.decode()))
         for row, body in zip(update.control, rows["control"], strict=True):
-            self.control[row.scope.value, row.target] = (row.scope, row.target, body.decode())
+            self.control[row.scope.value, row.target] = _control(row, body.decode())
         for item, body in zip(update.quarantine, rows["quarantine"], strict=True):
-            self.quarantine[item.quarantine_id] = (item.quarantine_id, int(item.resolved), body.decode())
+            self.quarantine[item.quarantine_id] = _quarantine(item, body.decode())
         for account, epoch in update.executors.items():
             self.executors[account] = (account, epoch)
 
@@ -156,3 +170,29 @@ def _order(row: OrderRow, body: str) -> Row:
         row.order_id, row.intent_id, row.book_id, row.role, row.side, row.state, canonical(row.quantity), canonical(row.filled),
         int(row.reduce_only), int(row.is_live), row.book_id if holds else None, entry_side(row) if holds else None, body,
     )  # fmt: skip
+
+
+def _book(row: BookRow, body: str) -> Row:
+    return row.book_id, row.account, row.exchange, row.symbol, row.leg, row.side, body
+
+
+def _control(row: ControlRow, body: str) -> Row:
+    return row.scope, row.target, body
+
+
+def _total(row: TotalRow, body: str) -> Row:
+    return (*row.key, body)
+
+
+def _nav(row: NavRow, body: str) -> Row:
+    return row.account, body
+
+
+def _quarantine(row: QuarantineRow, body: str) -> Row:
+    return row.quarantine_id, int(row.resolved), body
+
+
+COLUMNS_OF: Mapping[type, Callable[[Any, str], Row]] = {
+    BookRow: _book, PositionRow: _position, OrderRow: _order, ControlRow: _control, TotalRow: _total, NavRow: _nav, QuarantineRow: _quarantine,
+}  # fmt: skip
+"""A live row, and its body, as they stand in their table: what was written must be what is read."""

@@ -72,7 +72,10 @@ class PostgresDriver:
         return []  # the server's own business; `ledger verify` checks the content
 
     def backup(self, target: Path) -> None:
-        raise Terminal(f"back a PostgreSQL store up with pg_dump; {target} was not written", EXIT_CONFIG)
+        raise Terminal(
+            f"a PostgreSQL store is backed up by `holdfast ledger backup`, or with pg_dump; {target} was not written",
+            EXIT_CONFIG,
+        )
 
     def close(self) -> None:
         self._connection.close()

@@ -5,6 +5,7 @@ repeatable-read transaction. Rows come as a stream, so that a journal of million
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,23 +22,38 @@ class StoreMissing(Exception):  # noqa: N818 - reads as what is the case
     """There is no store there, or it cannot be read; the text says which."""
 
 
+def _text(content: bytes) -> str:
+    """What is no text any more is read all the same; no hash will fit it."""
+    return content.decode(errors="replace")
+
+
 class SqliteReader:
     """A read-only connection to a SQLite store."""
+
+    by_bytes = ""
+    """Behind a column of text in ORDER BY: as Python orders it."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise StoreMissing(
                 f"no store at {path}; `holdfast up` makes one, and --dir says where to look for it"
             )
+        if not path.stat().st_size:
+            raise StoreMissing(f"the store {path} is empty: its content is lost")
         self.path = path
         try:
             self._connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0
             )
+        except sqlite3.Error as error:
+            raise StoreMissing(f"the store {path} cannot be read: {error}") from error
+        self._connection.text_factory = _text
+        try:
             self._connection.execute("PRAGMA query_only=ON")
             self._connection.execute("BEGIN")
             self._connection.execute("SELECT store_id FROM store").fetchall()
         except sqlite3.Error as error:
+            self._connection.close()
             raise StoreMissing(f"the store {path} cannot be read: {error}") from error
 
     def rows(self, sql: str) -> Iterator[Any]:
@@ -53,6 +69,11 @@ class SqliteReader:
             f"{row[0]} row {row[1]} refers to a missing {row[2]}"
             for row in self.rows("PRAGMA foreign_key_check")
         ]
+
+    def constraints(self) -> set[str]:
+        """Names of the constraints that the tables have."""
+        declared = " ".join(row[0] or "" for row in self.rows("SELECT sql FROM sqlite_master"))
+        return set(re.findall(r"\bCONSTRAINT (\w+)", declared))
 
     def copy_to(self, target: Path) -> None:
         """A whole, consistent, durable copy in *target*, which must not exist yet. Raises OSError or sqlite3.Error."""
@@ -78,6 +99,8 @@ class SqliteReader:
 class PostgresReader:
     """A read-only, repeatable-read transaction of a PostgreSQL store."""
 
+    by_bytes = ' COLLATE "C"'
+
     def __init__(self, url: str) -> None:
         try:
             import psycopg
@@ -87,9 +110,13 @@ class PostgresReader:
             ) from error
         try:
             self._connection = psycopg.connect(url, connect_timeout=5)
+        except psycopg.Error as error:
+            raise StoreMissing(f"the PostgreSQL store cannot be read: {error}") from error
+        try:
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             self._connection.execute("SELECT store_id FROM store")
         except psycopg.Error as error:
+            self._connection.close()
             raise StoreMissing(f"the PostgreSQL store cannot be read: {error}") from error
         self._cursors = 0
 
@@ -104,6 +131,15 @@ class PostgresReader:
     def integrity(self) -> list[str]:
         """The server watches over its own files and constraints."""
         return []
+
+    def constraints(self) -> set[str]:
+        """Names of the constraints that the tables have."""
+        return {
+            row[0]
+            for row in self.rows(
+                "SELECT conname FROM pg_constraint WHERE connamespace = current_schema()::regnamespace"
+            )
+        }
 
     def close(self) -> None:
         self._connection.close()

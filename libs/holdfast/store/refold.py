@@ -18,7 +18,7 @@ from holdfast.contracts.codes import ExitReason, FillKind, Kind, Leg, PositionSi
 from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.money import ONE, ZERO, add, canonical, mul, sub
 from holdfast.contracts.rows import PositionRow, book_id
-from holdfast.domain.policy import ExitPolicy
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill, base_of, signed
 
 SAME = (
@@ -96,6 +96,8 @@ class Refold:
         self.books: dict[str, _Book] = {}
         self.totals: dict[tuple[str, str, str], Totals] = {}
         self.fills = self.folded = self.trades = 0
+        self._filled: dict[str, Decimal] = {}
+        """Order id -> what its fills sum to, until it is full."""
 
     def take(self, update: Document, fills: list[Fill]) -> Iterator[tuple[str, str]]:
         """Fold the fills of one update; (check, problem) for whatever the update recorded differently."""
@@ -107,6 +109,7 @@ class Refold:
                 continue
             self.folded += 1
             order = orders.get(fill.order_id)
+            yield from self._count(update, fill, order)
             opening = opening_of(fill, order)
             held = self.open.get(opening.book_id)
             folded = apply_fill(held, fill, opening, _POLICY, exit_reason=ExitReason.CLOSE)
@@ -118,6 +121,21 @@ class Refold:
                 yield from _compare_trade(update, folded.trade, fill, order)
         for key in closed:
             yield "trades", f"update {update['seq']} has a trade of {key}, which no fill in it closes"
+
+    def _count(self, update: Document, fill: Fill, order: Document | None) -> Iterator[tuple[str, str]]:
+        """An order's filled sum is that of its fills. Orders that are full are forgotten; one that fills on then was full before."""
+        if order is None or fill.kind is FillKind.FUNDING:
+            return
+        key, said, wanted = fill.order_id, Decimal(order.get("filled", 0)), Decimal(order["quantity"])
+        before = self._filled.pop(key, wanted if said > wanted else ZERO)
+        total = add(before, fill.quantity)
+        if total != wanted:
+            self._filled[key] = total
+        if said != total:
+            yield (
+                "orders",
+                f"update {update['seq']}: order {key} is filled {canonical(said)}, its fills sum to {canonical(total)}",
+            )
 
     def _keep(self, opening: Opening, fill: Fill, folded: Folded) -> None:
         for row in folded.rows:

@@ -133,6 +133,13 @@ orders = Table(
         sqlite_where=Column("live", Integer) == 1,
         postgresql_where=Column("live", Integer) == 1,
     ),
+    Index(  # for the foreign key: without it, every change of a book's side reads all orders there ever were
+        "orders_entry_of_book",
+        "entry_book",
+        "entry_side",
+        sqlite_where=Column("entry_book", Text).is_not(None),
+        postgresql_where=Column("entry_book", Text).is_not(None),
+    ),
 )
 
 intents = Table(

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.runtime.faults import Terminal, Transient
 from holdfast.store.sql import Dialect
-from holdfast.store.store import ConstraintBroken
+from holdfast.store.store import WHAT_TO_DO, ConstraintBroken
 
 _PASSING = (
     sqlite3.SQLITE_BUSY,
@@ -20,7 +20,6 @@ _PASSING = (
     sqlite3.SQLITE_READONLY,
 )
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-WHAT_TO_DO = "Restore a backup, or see docs/troubleshooting.md"
 
 
 class SqliteDriver:
@@ -54,7 +53,7 @@ class SqliteDriver:
         code = getattr(error, "sqlite_errorcode", None)
         if isinstance(error, sqlite3.OperationalError) and code is not None and (code & 0xFF) in _PASSING:
             return Transient(f"store {self.path.name}: {error}")
-        if code is not None and (code & 0xFF) in _DAMAGED:
+        if (code is not None and (code & 0xFF) in _DAMAGED) or "decode to UTF-8" in str(error):
             return Terminal(f"the store {self.path} is damaged: {error}. {WHAT_TO_DO}")
         return error
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+
 from holdfast.contracts.messages import Fill
 from holdfast.contracts.rows import (
     BookRow,
@@ -26,8 +28,12 @@ from holdfast.contracts.rows import (
 from holdfast.domain.ledger_state import Known
 from holdfast.runtime.faults import Terminal, Transient
 from holdfast.store import schema
-from holdfast.store.batch import GENESIS, Batch, Journaled
+from holdfast.store.batch import COLUMNS_OF, GENESIS, Batch, BrokenChain, Journaled, check_chain
 from holdfast.store.sql import Cursor, Dialect
+
+CHECKED_AT_START = 10_000
+"""Updates at the end of the journal whose chain is checked when the store is opened; `ledger verify` checks them all."""
+WHAT_TO_DO = "Restore a backup, or rebuild the tables from the journal: see docs/backup-and-restore.md"
 
 
 class ConstraintBroken(Exception):  # noqa: N818
@@ -76,7 +82,7 @@ class Store:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[Any]:
-        """Everything live: what LedgerState.load takes."""
+        """Everything live: what LedgerState.load takes. Raises Terminal for a row that says two things, ValueError for one that says none."""
         for table, model, where in (
             (schema.books, BookRow, ""),
             (schema.positions, PositionRow, ""),
@@ -86,8 +92,14 @@ class Store:
             (schema.nav, NavRow, ""),
             (schema.quarantine, QuarantineRow, " WHERE resolved = 0"),
         ):
-            for (body,) in self.query(f"SELECT body FROM {table.name}{where}"):
-                yield model.model_validate_json(body)
+            names = ", ".join(column.name for column in table.columns)
+            for found in self.query(f"SELECT {names} FROM {table.name}{where}"):
+                row = model.model_validate_json(found[-1])
+                if tuple(found) != COLUMNS_OF[model](row, found[-1]):
+                    raise Terminal(
+                        f"the store is damaged: the columns of {table.name} {found[0]} do not say what its body says. {WHAT_TO_DO}"
+                    )
+                yield row
 
     def executors(self) -> dict[str, int]:
         """Account -> epoch of the executor whose reservations count."""
@@ -99,13 +111,19 @@ class Store:
         return (rows[0][0], rows[0][1]) if rows else (0, GENESIS)
 
     def updates_after(self, seq: int, limit: int) -> list[Journaled]:
-        """Journal entries behind *seq*, oldest first."""
+        """Journal entries behind *seq*, oldest first, each checked to follow from the one before it. Raises Terminal."""
         mark = self._driver.dialect.mark
         rows = self.query(
-            f"SELECT seq, kind, at, hash, body FROM updates WHERE seq > {mark} ORDER BY seq LIMIT {mark}",
-            (seq, limit),
+            f"SELECT seq, kind, at, hash, body FROM updates WHERE seq >= {mark} ORDER BY seq LIMIT {mark}",
+            (seq, limit + (seq > 0)),
         )
-        return [Journaled(row[0], row[1], row[2], row[3], row[4].encode()) for row in rows]
+        found = [Journaled(row[0], row[1], row[2], row[3], row[4].encode()) for row in rows]
+        before = found.pop(0).hash if found and found[0].seq == seq else GENESIS if seq <= 0 else ""
+        try:
+            check_chain(max(seq, 0), before, found)
+        except BrokenChain as broken:
+            raise Terminal(f"the store is damaged: {broken}. {WHAT_TO_DO}") from broken
+        return found[:limit]
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows of a read. Raises Transient."""
@@ -210,6 +228,15 @@ class Store:
     def integrity(self) -> list[str]:
         """What the database itself finds wrong; empty when it is sound."""
         return self._driver.integrity()
+
+    def check_end(self) -> None:
+        """The end of the journal follows from what is before it, and was not written after the store's own epoch. Raises Terminal."""
+        last = self.updates_after(self.last()[0] - CHECKED_AT_START, CHECKED_AT_START)[-1:]
+        epoch = orjson.loads(last[0].body)["epoch"] if last else 0
+        if epoch > self.epoch:
+            raise Terminal(
+                f"the store is damaged: its journal was written in epoch {epoch}, the store says {self.epoch}. {WHAT_TO_DO}"
+            )
 
     def backup(self, target: Path) -> None:
         """A consistent copy in *target*, made while the store is in use. Raises FileExistsError."""

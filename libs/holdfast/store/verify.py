@@ -5,10 +5,12 @@ The journal is read once, oldest first. Each update must continue the chain of h
 exactly the tables. So memory stays small however long the journal is, and nothing is believed because it is written twice.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -34,6 +36,7 @@ from holdfast.domain.settle import fill_digest
 from holdfast.store import schema
 from holdfast.store.batch import GENESIS, chain
 from holdfast.store.reading import Reader
+from holdfast.store.rebuild import WITHOUT_KEY
 from holdfast.store.refold import Refold, differing
 from holdfast.store.scratch import Scratch
 
@@ -72,10 +75,12 @@ CHECKS: Mapping[str, str] = {
     "intents": "every intent has one end, or an order that is alive",
     "fills": "every fill is recorded once",
     "arithmetic": "every position is what its fills make of it",
+    "orders": "every order is filled by what its fills sum to",
     "sums": "fills = positions + trades, in pieces and in money, to the last digit",
     "trades": "every trade is what its fills make of it",
     "reasons": "every trade's exit is explained by its reason",
     "totals": "profit, fees and counts add up per symbol",
+    "inbox": "every message that changed something is remembered",
 }
 
 
@@ -118,22 +123,27 @@ class _Verifier:
         self._checks = {name: Check(name, what) for name, what in CHECKS.items()}
 
     def run(self) -> list[Check]:
-        self._read_journal()
-        self._compare_executors()
-        for table in KEYS:
-            self._compare_table(table)
-        self._compare_fills()
-        self._look_at_live_rows()
-        self._look_at_intents()
-        self._look_at_sums()
-        self._look_at_constraints()
+        steps: list[Callable[[], None]] = [self._read_journal, self._compare_executors]
+        steps += [partial(self._compare_table, table) for table in KEYS]
+        steps += [
+            self._compare_fills,
+            self._compare_inbox,
+            self._look_at_live_rows,
+            self._look_at_intents,
+            self._look_at_sums,
+        ]
+        for step in [*steps, self._look_at_constraints]:
+            try:
+                step()
+            except sqlite3.DatabaseError as error:
+                self._checks["constraints"].broken(f"the database cannot be read: {error}")
         return list(self._checks.values())
 
     # -- the journal --------------------------------------------------------------------------------------------------
 
     def _read_journal(self) -> None:
         check, before, hashed, epoch = self._checks["chain"], 0, GENESIS, 0
-        store_id = next(iter(self._store.rows("SELECT store_id FROM store")))[0]
+        store_id, store_epoch = next(iter(self._store.rows("SELECT store_id, epoch FROM store")))
         for seq, kind, at, given, text in self._store.rows(
             "SELECT seq, kind, at, hash, body FROM updates ORDER BY seq"
         ):
@@ -153,9 +163,14 @@ class _Verifier:
             if seq != before + 1 or said != (seq, kind, at, store_id) or update["epoch"] < epoch:
                 check.broken(f"update {seq} after {before} says {said}, epoch {update['epoch']}")
             before, epoch = seq, max(epoch, update["epoch"])
-            self._take(update)
+            try:
+                self._take(update)
+            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+                check.broken(f"update {seq} cannot be followed: {error!r}")
             if not check.count % EVERY:
                 self._progress(check.count)
+        if epoch > store_epoch:
+            check.broken(f"the journal was written in epoch {epoch}, the store says {store_epoch}")
 
     def _take(self, update: dict[str, Any]) -> None:
         for table in KEYS:
@@ -164,6 +179,8 @@ class _Verifier:
                 self._scratch.put(table, _key(table, row), None if gone else _digest(row))
         for account, epoch in update.get("executors", {}).items():
             self._scratch.put("executors", account, str(epoch).encode())
+        if update["kind"] in WITHOUT_KEY and update.get("cause_id"):
+            self._scratch.put("inbox", update["cause_id"], str(update["seq"]).encode())
         for intent in update.get("intents", ()):
             if intent["status"] not in _LIVE_ANSWERS and not self._scratch.is_first_end(intent["intent_id"]):
                 self._checks["intents"].broken(
@@ -227,6 +244,17 @@ class _Verifier:
                 self._checks["fills"].broken(f"fill {key} is not what the journal says of it")
         self._complain_of_left("fills", "fills")
 
+    def _compare_inbox(self) -> None:
+        """A message that changed nothing is in the inbox alone; one that changed something stands there with its update."""
+        check, last = self._checks["inbox"], self._checks["chain"].count
+        for message_id, seq in self._store.rows("SELECT message_id, seq FROM inbox"):
+            check.count += 1
+            self._scratch.take("inbox", message_id, str(seq).encode())
+            if not 0 <= seq <= last:
+                check.broken(f"message {message_id} was noted at update {seq}, which is not there")
+        for key in self._scratch.left("inbox", MOST_PROBLEMS)[1]:
+            check.broken(f"message {key} changed something, and is not remembered with its update")
+
     def _complain_of_left(self, table: str, check: str = "tables") -> None:
         count, keys = self._scratch.left(table, MOST_PROBLEMS)
         for number in range(count):
@@ -237,7 +265,7 @@ class _Verifier:
 
     def _look_at_live_rows(self) -> None:
         check, arithmetic = self._checks["invariants"], self._checks["arithmetic"]
-        arithmetic.count = self._refold.folded
+        arithmetic.count = self._checks["orders"].count = self._refold.folded
         positions = self._rows(PositionRow, "SELECT body FROM positions")
         orders: dict[str, list[OrderRow]] = {}
         for order in self._rows(OrderRow, "SELECT body FROM orders WHERE live = 1"):
@@ -271,8 +299,11 @@ class _Verifier:
         check.count = 1
         for problem in self._store.integrity():
             check.broken(problem)
+        there = self._store.constraints()
         for table in schema.metadata.sorted_tables:
             for rule in sorted(table.constraints, key=lambda rule: str(rule.name)):
+                if rule.name is not None and rule.name not in there:
+                    check.broken(f"{table.name}: its constraint {rule.name} is missing")
                 if isinstance(rule, CheckConstraint):
                     check.count += 1
                     sql = f"SELECT count(*) FROM {table.name} WHERE NOT ({rule.sqltext})"

@@ -1,0 +1,1 @@
+"""Every decoder against anything: with Hypothesis in the suite, with atheris by hand."""
