@@ -206,7 +206,12 @@ def drill(
     faults: int | None = None,
     head: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The whole of it: break *world*, then judge it. The world has ended when this returns."""
+    """The whole of it: break *world*, then judge it. The world has ended when this returns, or raises."""
     one = Drill(world, Menu(seed, kinds), Report(head=dict(head or {}) | {"seed": seed}))
-    one.run(seconds=seconds, faults=faults)
+    try:
+        one.run(seconds=seconds, faults=faults)
+    except BaseException:
+        world.stop()
+        world.remove()
+        raise
     return one.verdict()
