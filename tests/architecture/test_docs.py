@@ -15,6 +15,7 @@ import typer.main
 from holdfast import __version__
 from holdfast.cli.docs import page
 from holdfast.cli.main import app
+from holdfast.cli.rules_page import with_tables
 from holdfast.contracts.streams import BY_NAME, DEMO, SERVICES, STREAMS, Reading
 from holdfast.contracts.wire import decode
 from holdfast.domain.invariants import STATEMENTS
@@ -183,6 +184,10 @@ def test_the_readme_names_every_command():
 
 def test_the_page_of_streams_is_what_the_contracts_say():
     assert text("docs/streams.md") == page(), "run `make docs`"
+
+
+def test_the_tables_of_rules_are_what_the_code_says():
+    assert with_tables(text("docs/exits.md")) == text("docs/exits.md"), "run `make docs`"
 
 
 def test_make_targets_that_are_named_exist():

@@ -214,7 +214,7 @@ FIRST: tuple[Bug, ...] = (
     Bug("halt stops everything", "INV-6", "one switch for all orders, exits included",
         halt_stops_everything),
     Bug("no answer is a rejection", "INV-7", "an exception while sending means that the order does not exist",
-        no_answer_is_a_rejection, kinds=("venue.lost_reply",)),
+        no_answer_is_a_rejection, kinds=("venue.lost_reply", "venue.overtaken", "market.silent")),
     Bug("unreadable is flat", "INV-7", "what cannot be read is taken for empty, and entries go on",
         unreadable_is_flat, kinds=("venue.unreadable",)),
     Bug("gaps are passed over", "INV-8", "apply updates as they come, without counting",
