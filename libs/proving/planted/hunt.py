@@ -39,7 +39,9 @@ def hunt(bug: Bug, first: int = 1, most: int = MOST_SEEDS, steps: int = STEPS) -
     logging.disable(logging.CRITICAL)
     walked = 0
     for number, seed in enumerate(range(first, first + most), 1):
-        result = run_seed(seed, steps, bug.enter, kinds=frozenset(bug.kinds) if bug.kinds else None)
+        result = run_seed(
+            seed, bug.steps or steps, bug.enter, kinds=frozenset(bug.kinds) if bug.kinds else None
+        )
         walked += result.steps
         if result.violations:
             found = result.violations[0]
