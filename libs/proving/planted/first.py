@@ -230,7 +230,7 @@ FIRST: tuple[Bug, ...] = (
     Bug("a fill lost in a wipe", "", "what was published counts as told",
         published_is_told, kinds=("bus.wipe", "bus.rewind", "bus.trim", "process.pause", "store.full")),
     Bug("a stop refused because a softer exit holds the quantity", "", "first come, first served among exits",
-        softer_exits_hold, kinds=("market.gap",)),
+        softer_exits_hold, kinds=("market.gap",), steps=10_000),
     Bug("a poisoned batch", "", "a batch that fails goes to dead.letter as a whole",
         the_batch_dies_together, kinds=("input.changed",)),
     Bug("a fill refused by a CHECK", "", "leave it to the schema to refuse exits that make no sense",

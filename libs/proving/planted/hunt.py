@@ -17,6 +17,8 @@ from proving.planted.catalogue import BUGS
 from proving.sim.run import run_seed
 
 STEPS, MOST_SEEDS = 4_000, 200
+TIMES = 3.0
+"""Faults that are named come so much more often than of themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ def hunt(bug: Bug, first: int = 1, most: int = MOST_SEEDS, steps: int = STEPS) -
     walked = 0
     for number, seed in enumerate(range(first, first + most), 1):
         result = run_seed(
-            seed, bug.steps or steps, bug.enter, kinds=frozenset(bug.kinds) if bug.kinds else None
-        )
+            seed, bug.steps or steps, bug.enter,
+            kinds=frozenset(bug.kinds) if bug.kinds else None, times=TIMES if bug.kinds else 1.0,
+        )  # fmt: skip
         walked += result.steps
         if result.violations:
             found = result.violations[0]
