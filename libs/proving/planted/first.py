@@ -212,7 +212,7 @@ FIRST: tuple[Bug, ...] = (
     Bug("exits counted alone", "INV-5", "let every exit take the whole position, whatever other exits already take",
         exits_counted_alone),
     Bug("halt stops everything", "INV-6", "one switch for all orders, exits included",
-        halt_stops_everything),
+        halt_stops_everything, steps=10_000),
     Bug("no answer is a rejection", "INV-7", "an exception while sending means that the order does not exist",
         no_answer_is_a_rejection, kinds=("venue.lost_reply", "venue.overtaken", "market.silent")),
     Bug("unreadable is flat", "INV-7", "what cannot be read is taken for empty, and entries go on",
