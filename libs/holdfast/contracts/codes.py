@@ -154,6 +154,32 @@ class Scope(StrEnum):
     BOOK = "book"
 
 
+class AlertEvent(StrEnum):
+    """What somebody is called for. Each is on, silent or off in the settings."""
+
+    LIGHT = "light"
+    """Red or yellow for longer than its patience."""
+    BLOCKED_RATE = "blocked_rate"
+    UNKNOWN_ORDER = "unknown_order"
+    QUARANTINE = "quarantine"
+    DEAD_LETTER = "dead_letter"
+    SERVICE_DOWN = "service_down"
+    LEDGER_STOPPED = "ledger_stopped"
+    DRAWDOWN = "drawdown"
+    DAILY_LOSS = "daily_loss"
+
+
+class AlertState(StrEnum):
+    """How far an alert has come."""
+
+    RAISED = "raised"
+    REPEATED = "repeated"
+    ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
+    RECOVERED = "recovered"
+    UNDELIVERABLE = "undeliverable"
+
+
 class UpdateKind(StrEnum):
     """What one `ledger.updated` entry tells. It stands beside the body, so that followers decode only what they use."""
 

@@ -25,8 +25,8 @@ class Reading(StrEnum):
 
 LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER = "ledger", "executor", "exit_scanner", "state_publisher"
 MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE = "market_feed", "demo", "people", "anyone", "everyone"
-LEARNER, DASHBOARD, CLI = "learner", "dashboard", "cli"
-SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD)
+LEARNER, DASHBOARD, CLI, ALERTS = "learner", "dashboard", "cli", "alerts"
+SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD, ALERTS)
 """What `holdfast up` starts, in this order; the demonstration producer only when asked for."""
 
 
@@ -194,10 +194,20 @@ DEAD_LETTER = _view(
     100_000,
 )
 
+ALERT = _view(
+    "alert",
+    m.Alert,
+    "something that somebody is called for: raised, repeated, escalated, acknowledged, recovered",
+    (ALERTS,),
+    (ALERTS, PEOPLE),
+    10_000,
+)
+ALERT_ACK = _work("alert.ack", m.AlertAck, "somebody has seen an alert", (DASHBOARD, CLI), (ALERTS,))
+
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
     LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
-    EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER,
+    EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER, ALERT, ALERT_ACK,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
 
@@ -207,7 +217,7 @@ SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, DASHB
 """Who signs for the shared streams of intents; every other intent stream is its producer's own."""
 PRODUCER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = frozenset({
-    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI,
+    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI, ALERTS,
     "exit", "admin", "viewer", "default", "bus", "others",
 })  # fmt: skip
 """Names that no producer may have: they are services, users of the bus, or the end of another stream's name."""

@@ -15,6 +15,7 @@ from holdfast.contracts.money import Amount, NotNegative, Positive
 from holdfast.contracts.rows import ExitLevel
 from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
 from holdfast.domain.instruments import canonical
+from holdfast.runtime.alert_settings import AlertSettings
 from holdfast.runtime.exit_settings import AccountSettings, ExitSettings, Percent, Section, policy_table
 
 
@@ -346,6 +347,7 @@ class Settings(Section):
     demo: DemoSettings = Field(default_factory=DemoSettings)
     state: StateSettings = Field(default_factory=StateSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("producers")
