@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from holdfast.bus.connection import Publisher, connect, is_passing
 from holdfast.bus.follow import PAUSE_S, Reader, text
@@ -189,6 +189,10 @@ class Client:
                 "stream", f"this user of the bus may not write to {stream.name}"
             ) from error
 
+    async def drop(self, stream: Stream, entry_id: str) -> int:
+        """Remove one entry; how many were removed."""
+        return int(await self.redis.xdel(self.prefix + stream.name, entry_id))
+
     async def ask(
         self, outputs: Sequence[Outgoing], answers: Stream, take: Callable[[Message], bool], seconds: float
     ) -> bool:
@@ -260,3 +264,11 @@ def shown(url: str) -> str:
     """Where it is: the address without user, password and options."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+
+def refused(error: Exception) -> bool:
+    """Whether the bus refused a command itself: unknown to it, or not allowed to this user."""
+    return isinstance(error, ResponseError) and str(error).upper().startswith(
+        ("NOPERM", "UNKNOWN COMMAND", "ERR UNKNOWN")
+    )

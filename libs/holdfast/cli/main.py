@@ -11,7 +11,10 @@ from holdfast import __version__
 from holdfast.cli import (
     adopt,
     backups,
+    alarms,
+    dlq,
     docs,
+    doctor,
     door,
     exits,
     exits_cli,
@@ -26,6 +29,8 @@ from holdfast.cli import (
     settings_cli,
     steer,
     store_tools,
+    top,
+    trace,
     up,
     watch,
     why,
@@ -40,6 +45,11 @@ MODULES = (
     exits,
     steer,
     watch,
+    trace,
+    top,
+    doctor,
+    dlq,
+    alarms,
     adopt,
     store_tools,
     proving,
@@ -57,8 +67,11 @@ MODULES = (
 app = typer.Typer(
     name="holdfast",
     help="Keeps a trading bot's positions safe: no open position is ever without its exits, through any restart.",
+    epilog="Exit codes: 0 done; 1 it did not work; 2 wrong usage; 3 not confirmed, repeating with the same id is safe; "
+    "69 something needed is not there; 73 another process holds it; 78 the configuration is wrong; 130 interrupted. "
+    "`check` has its own: 0 consistent, 1 partial, 2 critical.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
