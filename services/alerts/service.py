@@ -8,7 +8,7 @@ delivered is told on the same stream and in the heartbeat, which turns the light
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
@@ -47,6 +47,7 @@ from holdfast.runtime.clock import Clock
 from holdfast.runtime.settings import AlertSettings, Settings
 
 log = logging.getLogger("holdfast.alerts")
+Publish = Callable[[list[Outgoing]], Awaitable[None]]
 
 DEAD_LETTER_OPEN_MS = 60_000
 """A dead letter is a moment, not a state: its alert recovers after this."""
@@ -278,25 +279,31 @@ class Alerts:
         except asyncio.QueueFull:
             self._undelivered = (now, f"{MOST_WAITING} alerts wait for delivery; {alert.key} is only shown")
 
-    async def deliver(self, publish: Any) -> None:
+    async def deliver(self, publish: Publish) -> None:
         """Deliver what waits, one after the other, for ever; what cannot be delivered is published as such."""
         while True:
-            alert = await self._waiting.get()
-            failures = await self._first.deliver(title_of(alert), alert.text, critical=alert.critical)
-            if alert.state is AlertState.ESCALATED:
-                failures += await self._second.deliver(title_of(alert), alert.text, critical=True)
-            now = self._clock.wall_ms()
-            if failures:
-                log.error("%s could not be delivered: %s", alert.key, "; ".join(failures))
-                self._undelivered = (now, f"an alert ({alert.key}) could not be delivered: {failures[0]}")
-                lost = alert.evolve(
-                    state=AlertState.UNDELIVERABLE,
-                    at=now,
-                    undelivered=[text[:1000] for text in failures][:20],
-                )
-                await publish([Out(ALERT, numbered(lost))])
-            else:
-                self._undelivered = (0, "")
+            await self.deliver_next(publish)
+
+    async def deliver_next(self, publish: Publish) -> None:
+        """Wait for an alert to deliver, and deliver it."""
+        alert = await self._waiting.get()
+        failures = await self._first.deliver(title_of(alert), alert.text, critical=alert.critical)
+        if alert.state is AlertState.ESCALATED:
+            failures += await self._second.deliver(title_of(alert), alert.text, critical=True)
+        if not failures:
+            self._undelivered = (0, "")
+            return
+        now = self._clock.wall_ms()
+        log.error("%s could not be delivered: %s", alert.key, "; ".join(failures))
+        self._undelivered = (now, f"an alert ({alert.key}) could not be delivered: {failures[0]}")
+        reasons = [text[:1000] for text in failures][:20]
+        lost = alert.evolve(state=AlertState.UNDELIVERABLE, at=now, undelivered=reasons)
+        await publish([Out(ALERT, numbered(lost))])
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts wait to be delivered."""
+        return self._waiting.qsize()
 
     def beat(self) -> dict[str, Any]:
         """Heartbeat fields; an alert that could not be delivered is a warning, so the light is yellow."""
@@ -308,7 +315,7 @@ class Alerts:
             "warnings": [what[:1000]] if recent else [],
             "details": {
                 "open": str(len(self.desk.open())),
-                "waiting": str(self._waiting.qsize()),
+                "waiting": str(self.waiting),
                 DAY: day,
                 DAY_NAV: nav,
             },
