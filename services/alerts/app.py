@@ -9,7 +9,7 @@ from holdfast.runtime.settings import Settings
 from services.alerts.service import Alerts, Options
 
 LOOK_EVERY_S = 1.0
-TICKS_BACK, BEATS_BACK, BLOCKED_BACK, PAST = 2_000, 2_000, 1_000, 10_000
+TICKS_BACK, BEATS_BACK, BLOCKED_BACK, LETTERS_BACK, PAST = 2_000, 2_000, 1_000, 200, 10_000
 """How many entries of each view are read again at start."""
 
 
@@ -32,7 +32,7 @@ def build(
     app.follow(streams.HEARTBEAT, alerts.on_heartbeats, last=BEATS_BACK)
     app.follow(streams.MARKET_TICK, alerts.on_ticks, last=TICKS_BACK)
     app.follow(streams.ORDER_BLOCKED, alerts.on_blocked, last=BLOCKED_BACK)
-    app.follow(streams.DEAD_LETTER, alerts.on_dead_letters)
+    app.follow(streams.DEAD_LETTER, alerts.on_dead_letters, last=LETTERS_BACK)
     app.ledger(view, on_reset=alerts.on_reset, on_updates=alerts.on_updates)
     app.work(streams.ALERT_ACK, alerts.on_acks)
     app.every(LOOK_EVERY_S, alerts.on_time)

@@ -1,17 +1,12 @@
-"""`trace`, `dlq`, `doctor`, `top`, `alerts`: what somebody types who has to find out what happened."""
+"""`trace`, `dlq`, `doctor`, `top`: what somebody types who has to find out what happened."""
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
 
 import pytest
 
 from holdfast.cli.main import app
-from holdfast.contracts.streams import ALERT, DEAD_LETTER, FILL, ORDER_INTENT
-from holdfast.runtime.settings import AlertSettings
-from services.alerts.app import build as build_alerts
-from tests.integration._cli import BTC, Desk, settings_of
+from holdfast.contracts.streams import DEAD_LETTER, FILL, ORDER_INTENT
+from tests.integration._cli import BTC, Desk
 
 pytestmark = pytest.mark.redis
 
@@ -135,40 +130,6 @@ def test_top_shows_the_light_and_what_is_held(desk):
     assert "CONSISTENT" in shown
     assert BTC in shown
     assert "exit_scanner" in shown
-
-
-# -- alerts --------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def calling(desk) -> Iterator[None]:
-    """The alerts service beside the others, quick to call and to forgive."""
-    desk.redis.delete(ALERT.name)
-    quick = AlertSettings(yellow_after_s=0, red_after_s=0, calm_s=0.5)
-    one = build_alerts(settings_of(desk.directory, desk.url).model_copy(update={"alerts": quick}))
-    thread = threading.Thread(target=lambda: asyncio.run(one.serve()), daemon=True)
-    thread.start()
-    yield
-    one.stop()
-    thread.join(20)
-    assert not thread.is_alive()
-
-
-def test_an_alert_is_listed_acknowledged_and_recovers(desk, calling):
-    desk.redis.xadd(FILL.name, {"body": '{"id": "f-alert", "quantity": "many"}'})
-    desk.wait(lambda: any(row["event"] == "dead_letter" for row in desk.rows("alerts", "list")))
-    key = next(row["key"] for row in desk.rows("alerts", "list") if row["event"] == "dead_letter")
-    assert desk.ok("alerts", "ack", key) == f"acknowledged {key}\n"
-    (row,) = [row for row in desk.rows("alerts", "list") if row["key"] == key]
-    assert (row["state"], row["by"][:4]) == ("acknowledged", "cli:")
-    states = [row["state"] for row in desk.rows("alerts", "list", "--all") if row["key"] == key]
-    assert states == ["acknowledged", "raised"]
-    desk.redis.delete(DEAD_LETTER.name)
-
-
-def test_an_alert_that_is_not_open_cannot_be_acknowledged(desk, calling):
-    result = desk.run("alerts", "ack", "drawdown")
-    assert (result.exit_code, "no open alert drawdown" in result.stderr) == (1, True)
 
 
 def test_a_test_message_says_that_there_is_nobody_to_call(desk):
