@@ -13,16 +13,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
+from holdfast.contracts.alarms import Alert, AlertAck
 from holdfast.contracts.codes import AlertEvent, AlertState
-from holdfast.contracts.messages import (
-    Alert,
-    AlertAck,
-    DeadLetter,
-    Heartbeat,
-    LedgerUpdated,
-    OrderBlocked,
-    Tick,
-)
+from holdfast.contracts.messages import DeadLetter, Heartbeat, LedgerUpdated, OrderBlocked, Tick
 from holdfast.contracts.streams import ALERT, ALERTS
 from holdfast.contracts.wire import Entry, Out, Outgoing, entry_time_ms
 from holdfast.domain import kpi

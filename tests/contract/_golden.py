@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from holdfast.contracts import exit_messages as x
+from holdfast.contracts import alarms
 from holdfast.contracts import messages as m
 from holdfast.contracts import rows as r
 from holdfast.contracts.base import Message
@@ -160,11 +161,11 @@ EXAMPLES: tuple[Message, ...] = (
         dead_letters=4, armed=5, armed_through=42, unarmed=["p-1"], unreadable="a reason", warnings=["late"], details={"positions": "6"},
         version="0.1.0",
     ),
-    m.Alert(
+    alarms.Alert(
         **ABOUT, key="service_down:executor", event=AlertEvent.SERVICE_DOWN, critical=True, state=AlertState.ESCALATED, text="executor is down",
         opened_at=T0, times=3, by="ann", silent=True, undelivered=["json://localhost: refused"],
     ),
-    m.AlertAck(**ABOUT, key="service_down:executor", by="ann"),
+    alarms.AlertAck(**ABOUT, key="service_down:executor", by="ann"),
     m.DeadLetter(
         **ABOUT, service="ledger", stream="fill", entry_id="1700000000000-0", payload='{"é": 1}', truncated=True, error="quantity: not a number",
         deliveries=5,

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from holdfast.contracts import streams
+from holdfast.contracts.alarms import Alert, AlertAck
 from holdfast.contracts.codes import AlertEvent, OrderState, OrderType, Role, Side
-from holdfast.contracts.messages import Alert, AlertAck, DeadLetter
+from holdfast.contracts.messages import DeadLetter
 from holdfast.contracts.rows import NavRow, OrderRow, QuarantineRow, TotalRow
 from holdfast.contracts.wire import Entry
 from holdfast.domain.alerting import Manners, Thresholds

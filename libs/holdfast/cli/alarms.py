@@ -48,8 +48,8 @@ def list_(
 
 
 async def _rows(client: "Client", limit: int, *, history: bool) -> list[dict[str, Any]]:
+    from holdfast.contracts.alarms import Alert
     from holdfast.contracts.codes import AlertState
-    from holdfast.contracts.messages import Alert
     from holdfast.contracts.streams import ALERT
 
     rows: list[dict[str, Any]] = []
@@ -75,8 +75,8 @@ def ack(
     config: Config = None,
 ) -> None:  # fmt: skip
     """Say that you have seen it: no reminders and no escalation until it has recovered. It stays open."""
+    from holdfast.contracts.alarms import Alert, AlertAck
     from holdfast.contracts.codes import AlertState
-    from holdfast.contracts.messages import Alert, AlertAck
     from holdfast.contracts.streams import ALERT, ALERT_ACK
     from holdfast.contracts.wire import Out
 

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,10 +118,12 @@ def _environment_file(path: Path) -> Finding:
 
 
 def _store(settings: "Settings") -> Iterator[Finding]:
+    from holdfast.runtime.clock import SystemClock
     from holdfast.store.reading import StoreMissing, open_reader
     from holdfast.store.verify import verify
 
-    started = time.monotonic()
+    clock = SystemClock()
+    started = clock.monotonic_ms()
     try:
         with open_reader(settings.ledger.url, settings.dir) as store:
             checks = verify(store)
@@ -133,7 +134,7 @@ def _store(settings: "Settings") -> Iterator[Finding]:
         yield Finding("store", FAILURE, f"{type(error).__name__}: {error}", "docs/troubleshooting.md")
         return
     failed = [check for check in checks if not check.passed]
-    found = f"{len(checks)} checks in {time.monotonic() - started:.1f} s"
+    found = f"{len(checks)} checks in {(clock.monotonic_ms() - started) / 1000:.1f} s"
     if failed:
         found += ": " + ", ".join(f"{check.check} fails" for check in failed)
     yield Finding(
@@ -243,9 +244,9 @@ async def _persistence(client: "Client") -> list[Finding]:
 
 async def _clock(client: "Client") -> list[Finding]:
     """Expiry is judged by wall time, so the bus, whose ids are times, and we should agree."""
-    before = time.time()
+    before = client.clock.wall_ms()
     seconds, micros = await client.redis.time()
-    skew_ms = round(abs((before + time.time()) / 2 - seconds - micros / 1e6) * 1000)
+    skew_ms = round(abs((before + client.clock.wall_ms()) / 2 - seconds * 1000 - micros / 1000))
     off = skew_ms > SKEW_MS
     return [
         Finding(

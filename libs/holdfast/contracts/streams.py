@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cache
 
 from holdfast.contracts import exit_messages as x
+from holdfast.contracts import alarms
 from holdfast.contracts import messages as m
 from holdfast.contracts.base import Message
 
@@ -196,13 +197,13 @@ DEAD_LETTER = _view(
 
 ALERT = _view(
     "alert",
-    m.Alert,
+    alarms.Alert,
     "something that somebody is called for: raised, repeated, escalated, acknowledged, recovered",
     (ALERTS,),
     (ALERTS, PEOPLE),
     10_000,
 )
-ALERT_ACK = _work("alert.ack", m.AlertAck, "somebody has seen an alert", (DASHBOARD, CLI), (ALERTS,))
+ALERT_ACK = _work("alert.ack", alarms.AlertAck, "somebody has seen an alert", (DASHBOARD, CLI), (ALERTS,))
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from holdfast.contracts.alarms import Alert
 from holdfast.contracts.codes import AlertEvent, AlertState
-from holdfast.contracts.messages import Alert
 from holdfast.contracts.money import HUNDRED, ZERO, canonical, divide, mul, parse_sum, sub
 from holdfast.contracts.rows import OrderRow, QuarantineRow
 from holdfast.contracts.streams import LEDGER
