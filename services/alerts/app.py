@@ -23,10 +23,8 @@ def build(
     """The service, ready to run. Raises Terminal when an address is none. *first*, *second*: who delivers, in a test."""
     app = ServiceApp(streams.ALERTS, settings, seams)
     view, urls = LedgerView(), settings.alerts
-    first = first or Apprise([url.get_secret_value() for url in urls.urls], "alerts.urls")
-    second = second or Apprise(
-        [url.get_secret_value() for url in urls.escalation_urls], "alerts.escalation_urls"
-    )
+    first = first or Apprise(urls.urls.get_secret_value().split(), "alerts.urls")
+    second = second or Apprise(urls.escalation_urls.get_secret_value().split(), "alerts.escalation_urls")
     alerts = Alerts(view, app.clock, Options.of(settings), first, second)
     app.follow(streams.ALERT, alerts.on_past, last=PAST)
     app.follow(streams.HEARTBEAT, alerts.on_heartbeats, last=BEATS_BACK)

@@ -7,8 +7,8 @@ After a change that is meant, `python -m tests.contract._golden` writes them ane
 from decimal import Decimal
 from pathlib import Path
 
-from holdfast.contracts import exit_messages as x
 from holdfast.contracts import alarms
+from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts import rows as r
 from holdfast.contracts.base import Message

@@ -266,7 +266,6 @@ def shown(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-
 def refused(error: Exception) -> bool:
     """Whether the bus refused a command itself: unknown to it, or not allowed to this user."""
     return isinstance(error, ResponseError) and str(error).upper().startswith(

@@ -119,7 +119,7 @@ def try_(directory: Dir = None, config: Config = None) -> None:
     count = 0
     for name, urls in given.items():
         try:
-            courier = Apprise([url.get_secret_value() for url in urls], name)
+            courier = Apprise(urls.get_secret_value().split(), name)
         except Terminal as error:
             fail(str(error), error.code)
         count += len(courier)

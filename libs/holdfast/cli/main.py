@@ -10,8 +10,8 @@ import typer
 from holdfast import __version__
 from holdfast.cli import (
     adopt,
-    backups,
     alarms,
+    backups,
     dlq,
     docs,
     doctor,

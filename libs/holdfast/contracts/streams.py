@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
-from holdfast.contracts import exit_messages as x
 from holdfast.contracts import alarms
+from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts.base import Message
 
