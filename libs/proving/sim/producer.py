@@ -20,10 +20,9 @@ EVERY_S = (0.05, 0.6)
 REPEAT_AFTER_S = 5.0
 EXPIRED_MS = 3_600_000
 """So long ago that no clock of this world can think it is still to come."""
-HALTED_S = (1.0, 12.0)
-HALTED_SHARE = 0.02
-"""Of the turns of a producer."""
 NOT_AN_END = frozenset({"accepted", "unknown"})
+TO_A_STRANGER = "duplicate"
+"""The answer to whoever used an id once more with other content: the first answer stands."""
 FORGED: tuple[bytes, ...] = (
     b"",
     b"not json",
@@ -60,6 +59,8 @@ class Producer:
         self._bus, self._market, self._dice, self._faults, self._trace = bus, market, dice, faults, trace
         self._accounts = accounts
         self.wishes: dict[str, Wish] = {}
+        self.contradicted: list[tuple[str, str]] = []
+        """Wishes that were told two different ends."""
         self._controls = 0
         self._sides: dict[str, str] = {}
         self.is_wishing = True
@@ -83,7 +84,7 @@ class Producer:
         if self.is_wishing:
             self._wish(now)
             self._harm(now)
-            self._steer()
+            self._steer(now)
 
     def _wish(self, now: float) -> None:
         document = self._document()
@@ -110,7 +111,7 @@ class Producer:
             document["action"] = "close"
             if dice.roll("producer|part") < 0.3:
                 document["quantity"] = self._quantity(symbol)
-            if dice.roll("producer|resting") < 0.2:
+            if dice.roll("producer|resting") < 0.35:
                 document |= {"type": "limit", "price": self._level(symbol, "far", -4.0, 4.0)}
             return document
         if kind < 0.27:
@@ -158,20 +159,19 @@ class Producer:
             wanted["ttl_s"] = str(dice.whole("producer|ttl", 2, 60))
         return wanted
 
-    def _steer(self) -> None:
-        """Once in a while a person stops entries, and lets them on again; exits pass in every state."""
-        if self._dice.roll("producer|steer") >= HALTED_SHARE:
+    def _steer(self, now: float) -> None:
+        """A forged control under the id of an earlier one, in one breath with a good one, which must not suffer."""
+        if not self._faults.strike("input.changed", "control", now):
             return
-        if self._controls and self._faults.strike("input.changed", "control", self._bus.loop.time()):
-            changed = {
+        if self._controls:
+            forged = {
                 "id": f"c{self._controls}",
                 "at": self._bus.wall_ms(),
                 "state": "active",
                 "by": "mallory",
             }
-            self._send(orjson.dumps(changed), CONTROL.name.encode())
-        self._control(self._dice.pick("producer|state", ("halted", "reduce_only")))
-        self._bus.loop.call_later(self._dice.between("producer|halted", *HALTED_S), self._control, "active")
+            self._send(orjson.dumps(forged), CONTROL.name.encode())
+        self._control("active")
 
     def _control(self, state: str) -> None:
         self._controls += 1
@@ -204,8 +204,12 @@ class Producer:
             return
         answer = orjson.loads(fields[b"body"])
         wish = self.wishes.get(answer["intent_id"])
-        if wish is not None and answer["status"] not in NOT_AN_END:
-            wish.ended = answer["status"]
+        if wish is None or answer["status"] in NOT_AN_END or answer["status"] == TO_A_STRANGER:
+            return
+        if wish.ended not in {"", answer["status"]}:
+            text = f"wish {answer['intent_id']} ended as {wish.ended}, and then as {answer['status']}"
+            self.contradicted.append(("INV-4", text))
+        wish.ended = answer["status"]
 
     def unanswered(self) -> list[str]:
         """Ids of wishes that have not been told their end."""
