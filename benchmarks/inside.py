@@ -38,18 +38,26 @@ class _Named:
     store_id, epoch = "bench", 1
 
 
-def snapshot_bodies(count: int) -> list[bytes]:
-    """A snapshot with *count* open positions in as many symbols."""
+EVERY_RULE = (
+    "liquidation_guard_pct=20 leverage=2 maintenance_pct=0.5 emergency_loss_pct=20 extraordinary_profit_pct=50 reversal_confidence=0.6"
+    " roi=0:30,60:25 signal=on stagnation_after_s=86400 stagnation_band_pct=0.5 ai_hold_confidence=0.7 min_hold_s=120 min_loss_pct=0.5"
+    " trailing.distance_pct=10 breakeven_trigger_pct=40 breakeven_buffer_pct=0.1 fee_pct=0.05"
+)
+"""Terms of a position with every rule on; a price near its entry fires none, and each new high moves its stop."""
+
+
+def snapshot_bodies(count: int, terms: str = "") -> list[bytes]:
+    """A snapshot with *count* open positions: half of them in BTC/USDT, the others in as many symbols."""
     state, now = LedgerState(), CLOCK.wall_ms()
     for number in range(count):
         symbol, book = f"A{number}/USDT", book_id("main", "paper", f"A{number}/USDT")
         state.books[book] = BookRow.model_validate(
             {"book_id": book, "account": "main", "exchange": "paper", "symbol": symbol, "side": "long"}
         )
-        entry = 100 + number % 997
+        entry = 100 + number % 997 if not terms else Decimal(150) + Decimal(number % 997) / 1000
         row = PositionRow.model_validate(
             {"position_id": f"p-{number}", "book_id": book, "account": "main", "exchange": "paper", "symbol": "BTC/USDT" if number % 2 else symbol, "side": "long", "contract_size": 1, "settle": "USDT",
-             "quantity": 1, "cost": entry, "entry_price": entry, "take_profit": entry * 10_000, "stop_loss": str(Decimal(entry) / 1000), "take_profit_spec": "20%", "stop_loss_spec": "10%", "opened_at": now, "changed_at": now, "recorded_at": now}
+             "quantity": 1, "cost": entry, "entry_price": entry, "take_profit": entry * 10_000, "stop_loss": str(Decimal(entry) / 1000), "take_profit_spec": "20%", "stop_loss_spec": "10%", "terms": terms, "kind": "linear", "opened_at": now, "changed_at": now, "recorded_at": now}
         )  # fmt: skip
         state.positions[row.position_id] = row
     return [
@@ -69,15 +77,20 @@ def scanner_over(bodies: list[bytes]) -> ExitScanner:
     return scanner
 
 
-def tick_entries(count: int) -> list[Entry]:
+def tick_entries(count: int, start: int = 0) -> list[Entry]:
+    """Ticks that wander, and rise by a ten-thousandth each from *start* on where that is given."""
     now = CLOCK.wall_ms()
+    prices = [
+        str(150 + number % 3) if not start else str(Decimal(150) + Decimal(start + number) / 10_000)
+        for number in range(count)
+    ]
     bodies = [
         {
-            "id": f"r:{number}",
+            "id": f"r:{start + number}",
             "at": now + number,
             "symbol": "BTC/USDT",
-            "bid": str(150 + number % 3),
-            "ask": str(150 + number % 3),
+            "bid": prices[number],
+            "ask": prices[number],
             "last": "150",
             "feed": "bench",
             "run": "r",
@@ -111,6 +124,35 @@ def ticks(*, quick: bool) -> list[dict[str, object]]:
     return [
         row(
             "a tick over 100,000 open positions, none fired, against 100",
+            statistics.median(ratios),
+            "<= 2",
+            "<= 1.2",
+            ratios=ratios,
+        )
+    ]
+
+
+def ticks_with_every_rule(*, quick: bool) -> list[dict[str, object]]:
+    """The same with every rule on and a price that rises: each tick is a new high, and moves every trailing stop."""
+    from benchmarks.run import row
+
+    many = scanner_over(snapshot_bodies(10_000 if quick else 100_000, EVERY_RULE))
+    few = scanner_over(snapshot_bodies(100, EVERY_RULE))
+    ratios, start = [], 1
+    for _ in range(7):
+        entries = tick_entries(2000, start)
+        start += 2000
+        costs = []
+        for scanner in (many, few):
+            started = time.perf_counter()
+            fired = asyncio.run(scanner.on_ticks(entries))
+            costs.append(time.perf_counter() - started)
+            if fired or scanner.triggers.best("p-1") != Decimal(entries[-1].message.bid):  # type: ignore[union-attr]
+                raise RuntimeError("something fired, or no stop moved; the figure would mean nothing")
+        ratios.append(costs[0] / costs[1])
+    return [
+        row(
+            "a tick over 100,000 open positions with every rule on, each a new high, none fired, against 100",
             statistics.median(ratios),
             "<= 2",
             "<= 1.2",

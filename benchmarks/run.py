@@ -123,6 +123,7 @@ PARTS: dict[str, Callable[..., list[Row]]] = {
     ),
     "stop": lambda url, quick: stop_in_a_burst(url, quick=quick),
     "ticks": lambda url, quick: inside.ticks(quick=quick),  # noqa: ARG005
+    "rules": lambda url, quick: inside.ticks_with_every_rule(quick=quick),  # noqa: ARG005
     "arming": lambda url, quick: inside.arming(quick=quick),  # noqa: ARG005
     "check": lambda url, quick: inside.check(quick=quick),  # noqa: ARG005
     "history": lambda url, quick: inside.history(quick=quick),  # noqa: ARG005

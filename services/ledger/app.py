@@ -7,8 +7,8 @@ from holdfast.bus.seams import Seams
 from holdfast.contracts import streams
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules
+from holdfast.runtime.exit_settings import policy_table
 from holdfast.runtime.settings import Settings
 from holdfast.store.opening import OpenStore, open_store
 from services.ledger.service import Ledger
@@ -19,14 +19,11 @@ SNAPSHOT_CHECK_S = 0.2
 
 def rules_of(settings: Settings) -> Rules:
     """The configuration as the domain's decisions take it."""
-    exits = settings.exits
+    policies = policy_table(settings)
     return Rules(
         limits=Limits.of(settings.limits),
-        policy=ExitPolicy(
-            exits.stop_loss_pct,
-            exits.take_profit_pct,
-            None if exits.max_hold_s == "off" else exits.max_hold_s,
-        ),
+        policy=policies.default,
+        policies=policies,
         hedging=settings.hedging.allow,
         hedged_symbols=frozenset(settings.hedging.symbols),
         spot_short=settings.paper.spot_short,

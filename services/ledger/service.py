@@ -17,9 +17,9 @@ import orjson
 
 from holdfast.contracts.base import ContractViolation, Message
 from holdfast.contracts.codes import UpdateKind
+from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import (
     Control,
-    ExitAdjust,
     Fill,
     LedgerUpdated,
     OrderReserve,

@@ -7,6 +7,7 @@ After a change that is meant, `python -m tests.contract._golden` writes them ane
 from decimal import Decimal
 from pathlib import Path
 
+from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts import rows as r
 from holdfast.contracts.base import Message
@@ -25,6 +26,7 @@ from holdfast.contracts.codes import (
     Scope,
     Side,
     StatusKind,
+    StopBy,
     TimeInForce,
     TradingState,
     UpdateKind,
@@ -42,7 +44,8 @@ POSITION = r.PositionRow(
     quantity=D("1.5"), cost=D("64500.75"), entry_price=D("43000.5"), take_profit=D(45000), stop_loss=D("41000.25"), take_profit_spec="5%",
     stop_loss_spec="41000.25", expires_at=T0 + 9, opened_at=T0 + 1, changed_at=T0 + 2, recorded_at=T0 + 3, realized_pnl=D("-0.5"),
     fees={"BNB": D("0.01")}, bought=D(2), sold=D("0.5"), entry_value=D(86001), exit_value=D(21500), version=3, seeded=["take_profit: missing"],
-    closing=ExitReason.FLATTEN, exit_attempts=1, trigger_price=D(41000), trigger_at=T0 + 4, exit_reason=ExitReason.STOP_LOSS, strategy="trend",
+    terms="emergency_loss_pct=20 trailing.distance_pct=2", laddered=D("0.5"), stop_by=StopBy.TRAILING, trail_active=True,
+    high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), signal_at=T0 + 5, trigger_level=D("41000.25"), closing=ExitReason.FLATTEN, exit_attempts=1, trigger_price=D(41000), trigger_at=T0 + 4, exit_reason=ExitReason.STOP_LOSS, strategy="trend",
     correlation_id="i-1", intent_id="i-1",
 )  # fmt: skip
 ORDER = r.OrderRow(
@@ -50,7 +53,7 @@ ORDER = r.OrderRow(
     side=Side.SELL, type=OrderType.LIMIT, price=D(45000), quantity=D("1.5"), filled=D("0.5"), filled_value=D(22500), state=OrderState.PARTIAL,
     reduce_only=True, time_in_force=TimeInForce.IOC, post_only=True, good_till=T0 + 5, notional=D(67500), take_profit_spec="5%",
     stop_loss_spec="3.5%", ttl_s=D(600), position_id="p-1", reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(45000), trigger_at=T0 + 4,
-    displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
+    exits={"min_hold_s": "off"}, trigger_level=D(44999), thresholds="v3.ab", displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
     strategy="trend", correlation_id="i-1", reserved_at=T0 + 3, changed_at=T0 + 4,
 )  # fmt: skip
 BOOK_ROW = r.BookRow(
@@ -86,7 +89,7 @@ BLOCKED = m.OrderBlocked(
 TRADE = m.Trade(
     **ABOUT, **BOOK, position_id="p-0", side=PositionSide.LONG, kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", quantity=D(2),
     entry_price=D(43000), exit_price=D(41000), opened_at=T0, closed_at=T0 + 7, realized_pnl=D("-4.1"), fees={"BNB": D("0.01")},
-    exit_reason=ExitReason.STOP_LOSS, trigger_price=D(41000), trigger_at=T0 + 6, take_profit=D(45000), stop_loss=D(41000), exit_attempts=2,
+    exit_reason=ExitReason.STOP_LOSS, trigger_price=D(41000), trigger_at=T0 + 6, trigger_level=D(41010), take_profit=D(45000), stop_loss=D(41000), exit_attempts=2,
     strategy="trend", intent_id="i-0", highest_price=D(44000), lowest_price=D(41000), path=[(T0, D(43000)), (T0 + 7, D(41000))],
     thresholds={"stop_loss_pct": "10"},
 )  # fmt: skip
@@ -98,7 +101,8 @@ ROWS = {
 EXAMPLES: tuple[Message, ...] = (
     m.OrderIntent(
         **ABOUT, action=Action.OPEN, symbol="BTC/USDT", side=Side.SELL, quantity=D("0.01"), type=OrderType.LIMIT, price=D(43000),
-        time_in_force=TimeInForce.GTC, post_only=True, good_till=T0 + 5, take_profit="5%", stop_loss="44000.5", ttl_s=D(600), reduce_only=True,
+        time_in_force=TimeInForce.GTC, post_only=True, good_till=T0 + 5, take_profit="5%:0.5,10%:0.5", stop_loss="44000.5", ttl_s=D(600), reduce_only=True,
+        exits={"roi": "0:5,60:2", "trailing.distance_pct": "2"}, trigger_level=D(43001), thresholds="v3.ab",
         soft=True, strategy="trend", account="second", exchange="binance", expires_at=T0 + 60_000, order_id="o-1", position_id="p-1",
         position_version=3, reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4,
     ),
@@ -108,7 +112,7 @@ EXAMPLES: tuple[Message, ...] = (
         order=m.OrderRequest(
             order_id="o-1", kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", role=Role.EXIT, side=Side.SELL, type=OrderType.LIMIT,
             price=D(43000), quantity=D("0.01"), quantity_step=D("0.001"), time_in_force=TimeInForce.FOK, post_only=True, good_till=T0 + 5,
-            reference_price=D(42990), take_profit="5%", stop_loss="41000", ttl_s=D(600), position_id="p-1", position_version=3,
+            reference_price=D(42990), exits={"trigger": "last"}, trigger_level=D(43001), thresholds="v3.ab", take_profit="5%", stop_loss="41000", ttl_s=D(600), position_id="p-1", position_version=3,
             reason=ExitReason.TTL, soft=True, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4, send_by=T0 + 2000,
         ),
     ),
@@ -131,12 +135,23 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     TRADE,
     m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot"),
-    m.ExitAdjust(
-        **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail"
+    x.ExitAdjust(
+        **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail",
+        stop_by=StopBy.TRAILING, trail_active=True, high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), terms="min_hold_s=60",
     ),
-    m.Tick(**ABOUT, symbol="BTC/USDT", bid=D("42999.5"), ask=D(43000), last=D("42999.75"), feed="replay", run="r-1", live=True),
-    m.Prediction(**ABOUT, symbol="BTC/USDT", direction="short", confidence=D("0.75"), model="lstm", expires_at=T0 + 60_000),
-    m.ExitThresholds(**ABOUT, version=5, values={"stop_loss_pct": D("9.5")}, evidence="2,000 trades"),
+    m.Tick(**ABOUT, symbol="BTC/USDT", bid=D("42999.5"), ask=D(43000), last=D("42999.75"), mark=D("42999.8"), feed="replay", run="r-1", live=True),
+    x.ExitEvaluated(
+        **ABOUT, position_id="p-1", position_version=3, account="main", exchange="paper", symbol="BTC/USDT", side=PositionSide.LONG,
+        price=D(43500), market_at=T0 + 3, atr=D("12.5"), thresholds="v3.ab", fires=ExitReason.ROI, held_rule="roi", held_by="min_hold",
+        held_why="9 ms of market time are left", held_until=T0 + 12, next_up="take_profit", next_down="stop_loss", next_in_time="ttl",
+        rules=[x.RuleVerdict(
+            rule="stop_loss", fires=False, hard=True, text="bid 43500 is not <= 41000", at_price=D(41000), distance_pct=D("-5.7"),
+            distance_atr=D(-200), profit_there=D(-2500), due_at=T0 + 12,
+        )],
+        vetoes=[x.RuleVerdict(rule="min_hold", fires=True, hard=False, text="9 ms of market time are left")],
+    ),
+    x.Prediction(**ABOUT, symbol="BTC/USDT", direction="short", confidence=D("0.75"), model="lstm", expires_at=T0 + 60_000),
+    x.ExitThresholds(**ABOUT, version=5, values={"stop_loss_pct": D("9.5")}, evidence="2,000 trades"),
     m.Control(**ABOUT, state=TradingState.HALTED, scope=Scope.ACCOUNT, target="main", by="ann", why="news"),
     m.Heartbeat(
         **ABOUT, service="exit_scanner", instance="0", incarnation="x-1", started_at=T0, seq=42, lag=1, pending=2, oldest_pending_ms=3,

@@ -5,7 +5,7 @@ import pytest
 from holdfast.bus import groups
 from holdfast.bus.connection import Publisher
 from holdfast.bus.groups import create_groups, groups_of, lag_and_pending, oldest_needed, trim_work
-from holdfast.contracts.messages import ExitThresholds
+from holdfast.contracts.exit_messages import ExitThresholds
 from holdfast.contracts.streams import CONTROL, EXIT_THRESHOLDS, LEDGER, STREAMS, Reading
 from holdfast.contracts.wire import Out
 from tests.contract._echo import order

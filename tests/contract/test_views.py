@@ -10,7 +10,7 @@ from holdfast.bus import ledger_feed
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.connection import Publisher
 from holdfast.contracts.codes import UpdateKind
-from holdfast.contracts.messages import Prediction
+from holdfast.contracts.exit_messages import Prediction
 from holdfast.contracts.streams import (
     EXIT_SCANNER,
     HEARTBEAT,

@@ -13,9 +13,9 @@ from holdfast.contracts.codes import Code, Kind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill, LedgerSnapshot, LedgerUpdated, OrderReserve, OrderStatus, Tick
 from holdfast.contracts.rows import IntentRow
 from holdfast.contracts.wire import Ack, Entry, Out, decode, digest
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules as LedgerRules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status

@@ -13,10 +13,12 @@ from holdfast.contracts.codes import (
     Side,
     UpdateKind,
 )
+from holdfast.contracts.exit_messages import ExitAdjust, ExitEvaluated, Prediction
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated, OrderIntent, Tick
 from holdfast.contracts.rows import IntentRow, OrderRow, PositionRow, book_id
-from holdfast.contracts.streams import MARKET_TICK
+from holdfast.contracts.streams import EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION
 from holdfast.contracts.wire import Entry, Out
+from holdfast.domain.policy import apply_adjust
 from holdfast.domain.view import LedgerView, snapshot_checksum
 from holdfast.runtime.settings import ScannerSettings
 from services.exit_scanner.service import ExitScanner
@@ -86,6 +88,14 @@ class Desk:
         self.orders: dict[str, OrderRow] = {}
         self.seq = 10
         self.scanner = ExitScanner(ScannerSettings(**settings), self.clock, self.ids, self.view)
+        self.adjusts: list[ExitAdjust] = []
+        self.told: list[ExitEvaluated] = []
+
+    def _sort(self, out: Any) -> list[OrderIntent]:
+        """Adjustments and evaluations are kept; intents are the answer."""
+        self.adjusts += [one.message for one in out if one.stream is EXIT_ADJUST]
+        self.told += [one.message for one in out if one.stream is EXIT_EVALUATED]
+        return intents(out)
 
     # what the bus does
 
@@ -98,7 +108,7 @@ class Desk:
             checksum="", positions=live, orders=orders,
         )  # fmt: skip
         self.view.load([part.evolve(checksum=snapshot_checksum([part]))])
-        return intents(await self.scanner.on_reset())
+        return self._sort(await self.scanner.on_reset())
 
     async def update(
         self,
@@ -116,18 +126,33 @@ class Desk:
             positions=list(positions), orders=list(orders), intents=list(answers),
         )  # fmt: skip
         assert self.view.apply(message)
-        return intents(await self.scanner.on_updates([message]))
+        return self._sort(await self.scanner.on_updates([message]))
 
     async def ticks(self, *ticks: Tick) -> list[OrderIntent]:
         entries = [Entry(MARKET_TICK, f"{self.clock.now}-0", b"", one) for one in ticks]
-        return intents(await self.scanner.on_ticks(entries))
+        return self._sort(await self.scanner.on_ticks(entries))
+
+    async def predict(self, *predictions: Prediction) -> list[OrderIntent]:
+        entries = [Entry(PREDICTION, f"{self.clock.now}-0", b"", one) for one in predictions]
+        return self._sort(await self.scanner.on_predictions(entries))
+
+    async def adjusted(self) -> list[OrderIntent]:
+        """The ledger takes what it has been told about stops."""
+        out: list[OrderIntent] = []
+        while self.adjusts:
+            said = self.adjusts.pop(0)
+            if said.position_id in self.positions:
+                out += await self.update(
+                    apply_adjust(self.positions[said.position_id], said)[0], kind=UpdateKind.ADJUSTED
+                )
+        return out
 
     async def after(self, seconds: float) -> list[OrderIntent]:
         """What comes of *seconds* passing, looked at four times a second."""
         out: list[OrderIntent] = []
         for _ in range(round(seconds * 4)):
             self.clock.now += 250
-            out += intents(await self.scanner.on_time())
+            out += self._sort(await self.scanner.on_time())
         return out
 
     # what the ledger does
@@ -160,6 +185,8 @@ def intents(out: Any) -> list[OrderIntent]:
     found = []
     for one in out:
         assert isinstance(one, Out)
+        if one.stream in {EXIT_ADJUST, EXIT_EVALUATED}:
+            continue
         assert one.stream.name == "order.intent.exit"
         assert isinstance(one.message, OrderIntent)
         found.append(OrderIntent.parse(one.message.body()))

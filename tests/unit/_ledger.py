@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import Code, Kind, Role, StatusKind
+from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import (
     CancelRequest,
     Control,
-    ExitAdjust,
     Fill,
     LedgerUpdated,
     OrderRequest,
@@ -32,10 +32,10 @@ from holdfast.contracts.streams import (
 )
 from holdfast.contracts.trusted import snapshot_of, update_of
 from holdfast.contracts.wire import Entry, Numbered, Out
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status

@@ -8,8 +8,8 @@ from holdfast.contracts.codes import ExitReason, FillKind, Kind, OrderType, Role
 from holdfast.contracts.messages import Control, Fill, OrderRequest, OrderReserve, OrderStatus
 from holdfast.contracts.streams import FILL
 from holdfast.contracts.wire import Entry, digest
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds

@@ -181,7 +181,7 @@ def test_instruments_are_tables_of_the_file():
     write('[instruments."BTC/USDT"]\nkind = "linear"\nprice_step = 0.1\n')
     assert load(env={}).instruments["BTC/USDT"].price_step == Decimal("0.1")
     write('[instruments."BTC/USDT"]\nkint = "linear"\n')
-    assert "holdfast.toml, line 1: instruments (BTC/USDT.kint)" in complaint()
+    assert "holdfast.toml, line 2: instruments (BTC/USDT.kint)" in complaint()
 
 
 def test_an_address_with_a_password_is_refused_in_the_file_and_hidden_elsewhere():
@@ -222,7 +222,9 @@ def test_an_unreadable_dotenv_is_an_error_never_empty():
 def test_every_setting_has_one_variable_and_a_description():
     own = [variable_of(key) for key in keys()]
     assert len(set(own)) == len(own)
-    assert set(own) - set(variables()) == {"HOLDFAST_INSTRUMENTS", "HOLDFAST_PRODUCERS"}
+    assert set(own) - set(variables()) == {
+        "HOLDFAST_INSTRUMENTS", "HOLDFAST_PRODUCERS", "HOLDFAST_EXITS_ROI", "HOLDFAST_EXITS_SYMBOLS", "HOLDFAST_ACCOUNT",
+    }  # fmt: skip
     assert [key for key, field in keys().items() if not field.description and key != "instruments"] == []
 
 

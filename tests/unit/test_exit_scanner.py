@@ -220,7 +220,7 @@ async def test_an_accepted_exit_is_left_to_work_and_a_closed_position_is_forgott
     assert (beat["armed"], beat["details"]["exiting"], beat["warnings"]) == (0, "0", [])
     assert await desk.ticks(tick(80)) == []
     assert await desk.after(60) == []
-    assert desk.scanner._awaited == {}
+    assert desk.scanner.chase.awaited == {}
 
 
 async def test_a_refused_exit_is_asked_for_again_after_five_seconds_though_the_price_came_back() -> None:

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import ExitReason, FillKind, Role, StatusKind
-from holdfast.contracts.messages import ExitAdjust, Fill, OrderReserve
+from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.contracts.messages import Fill, OrderReserve
 from holdfast.contracts.money import ZERO, add
 from holdfast.domain.position import signed
 from holdfast.runtime.faults import Transient

@@ -18,7 +18,7 @@ def test_the_first_quote_counts_and_a_replay_clock_stands_still_without_ticks() 
     assert market.now(SYMBOL, 0) is None
     assert market.quote(SYMBOL) is None
     quote = market.on_tick(tick(99, 101), T0, 0)
-    assert quote == (D(99), D(101), T0 + 1000)
+    assert (quote or ())[:3] == (D(99), D(101), T0 + 1000)
     assert market.now(SYMBOL, 3_600_000) == T0 + 1000
     assert market.age_ms(SYMBOL, 3_600_000) == 3_600_000
 
@@ -41,7 +41,7 @@ def test_an_older_tick_of_the_run_is_ignored_and_a_new_run_starts_anew() -> None
     assert market.on_tick(tick(102, at=T0 + 10), T0, 0) is not None, "of the same millisecond, but later"
     assert market.on_tick(tick(103, at=T0 - 5, run="r2"), T0, 0) is not None
     assert market.now(SYMBOL, 0) == T0 - 5
-    assert market.quote(SYMBOL) == (D(103), D(103), T0 - 5)
+    assert (market.quote(SYMBOL) or ())[:3] == (D(103), D(103), T0 - 5)
 
 
 def test_symbols_of_one_feed_share_its_clock() -> None:
@@ -61,7 +61,7 @@ def test_a_quote_that_cannot_be_true_never_counts(bid: int, ask: int) -> None:
     market.on_tick(tick(100), T0, 0)
     for _ in range(3):
         assert market.on_tick(tick(bid, ask), T0, 0) is None
-    assert market.quote(SYMBOL) == (D(100), D(100), T0 + 1000)
+    assert (market.quote(SYMBOL) or ())[:3] == (D(100), D(100), T0 + 1000)
     assert market.bad_prints == 3
 
 
@@ -80,9 +80,9 @@ def test_a_jump_counts_once_a_second_tick_near_it_says_the_same(jump: str) -> No
     first = tick(jump)
     assert market.on_tick(first, T0, 0) is None
     assert market.on_tick(first, T0, 0) is None, "the same message again confirms nothing"
-    assert market.quote(SYMBOL) == (D(100), D(100), T0 + 1000)
+    assert (market.quote(SYMBOL) or ())[:3] == (D(100), D(100), T0 + 1000)
     confirmed = tick(D(jump) * D("1.01"), at=T0 + 1001)
-    assert market.on_tick(confirmed, T0, 0) == (confirmed.bid, confirmed.ask, T0 + 1001)
+    assert (market.on_tick(confirmed, T0, 0) or ())[:3] == (confirmed.bid, confirmed.ask, T0 + 1001)
 
 
 def test_a_jump_that_nothing_confirms_is_forgotten() -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import FillKind, Kind, Leg, PositionSide, Side
+from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
 from holdfast.domain.instruments import resolve
 from holdfast.domain.moving_in import Places, arrivals, conflicts, read_rows
-from holdfast.domain.policy import ExitPolicy
 from holdfast.domain.view import LedgerView
 from tests.unit._state import position, snapshot
 
-POLICY = ExitPolicy(Decimal(10), Decimal(20))
+POLICY = PolicyTable(ExitPolicy(Decimal(10), Decimal(20)))
 PLACES = Places("main", "paper", resolve, lambda symbol: symbol == "SOL/USDT", POLICY)
 ROW = {"symbol": "BTCUSDT", "side": "LONG", "qty": "0.01", "entry_price": "42000"}
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.contracts.codes import PositionSide
-from holdfast.contracts.messages import ExitAdjust
+from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.money import canonical
 from holdfast.contracts.rows import PositionRow
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.policy import (
     HIGHEST_PRICE,
     LOWEST_PRICE,
-    ExitPolicy,
     Exits,
     adjust_exits,
     apply_adjust,
@@ -104,7 +104,7 @@ def test_what_is_missing_comes_from_policy_and_says_so() -> None:
         (LONG, "130", "off", ["stop_loss: cannot be off"]),
         (LONG, "130", "soon", ["stop_loss: neither a price nor a percent"]),
         (LONG, "9" * 25 + "%", "95", ["take_profit: beyond any price"]),
-        (LONG, "off", "95", ["take_profit: off needs a ttl or a maximum hold"]),
+        (LONG, "off", "95", ["take_profit: off needs a trail, a ttl or a maximum hold"]),
     ],
 )
 def test_what_is_unusable_comes_from_policy_and_says_why(
@@ -202,7 +202,7 @@ def test_a_person_may_insist_but_not_on_nonsense() -> None:
     assert crossed[:2] == (120, 90)
     assert "wrong sides of each other" in crossed.notes[0]
     off = adjust_exits(row(), take_profit="off", stop_loss="off", insist=True)
-    assert off == (120, 90, ["stop_loss: cannot be off", "take_profit: off needs a ttl"])
+    assert off == (120, 90, ["stop_loss: cannot be off", "take_profit: off needs a trail or a ttl"])
     assert adjust_exits(row(expires_at=9), take_profit="off", stop_loss=None, insist=True).take_profit is None
 
 

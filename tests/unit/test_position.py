@@ -12,8 +12,9 @@ from holdfast.contracts.codes import ExitReason, FillKind, Kind, PositionSide, S
 from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.money import canonical, divide
 from holdfast.contracts.rows import PositionRow
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.invariants import check_position
-from holdfast.domain.policy import ExitPolicy, tighter
+from holdfast.domain.policy import tighter
 from holdfast.domain.position import (
     INVERSE_PLACES,
     Folded,

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from holdfast.contracts.codes import ExitReason
 from holdfast.contracts.rows import PositionRow
-from holdfast.domain.exits import HARDNESS, AtOnce, Rule, evaluate
+from holdfast.domain.conditions import AtOnce
+from holdfast.domain.exits import HARDNESS, Rule, evaluate
 from holdfast.domain.market import Quote
 from holdfast.domain.triggers import NONE_FIRED, Triggers
 from tests.unit._exits import LONG, SHORT, SYMBOL, T0, position
@@ -26,7 +27,7 @@ def asked_all(positions: dict[str, PositionRow], symbol: str, quote: Quote, now:
 
 
 def asked_index(triggers: Triggers, symbol: str, quote: Quote, now: int) -> set[str]:
-    return {*triggers.on_price(symbol, quote.bid, quote.ask), *triggers.due(symbol, now)}
+    return {*triggers.on_price(symbol, quote), *triggers.due(symbol, now)}
 
 
 def some_position(dice: random.Random, name: str, symbol: str) -> PositionRow:
@@ -70,9 +71,9 @@ def test_asking_takes_nothing_out() -> None:
     triggers = Triggers()
     triggers.arm(position(expires_at=T0))
     for _ in range(2):
-        assert triggers.on_price(SYMBOL, D(90), D(90)) == ["p1"]
+        assert triggers.on_price(SYMBOL, Quote(D(90), D(90), T0)) == ["p1"]
         assert triggers.due(SYMBOL, T0) == ["p1"]
-    assert triggers.on_price("OTHER/USDT", D(1), D(1)) == []
+    assert triggers.on_price("OTHER/USDT", Quote(D(1), D(1), T0)) == []
     assert triggers.due("OTHER/USDT", T0) == []
 
 
@@ -80,11 +81,11 @@ def test_above_leaves_only_what_is_harder() -> None:
     """After a take-profit has fired its stop is still armed; after the stop nothing is, but the position stays known."""
     triggers = Triggers()
     triggers.arm(position(expires_at=T0), above=HARDNESS[ExitReason.TAKE_PROFIT])
-    assert triggers.on_price(SYMBOL, D(120), D(120)) == []
+    assert triggers.on_price(SYMBOL, Quote(D(120), D(120), T0)) == []
     assert triggers.due(SYMBOL, T0) == []
-    assert triggers.on_price(SYMBOL, D(90), D(90)) == ["p1"]
+    assert triggers.on_price(SYMBOL, Quote(D(90), D(90), T0)) == ["p1"]
     triggers.arm(position(expires_at=T0), above=HARDNESS[ExitReason.STOP_LOSS])
-    assert triggers.on_price(SYMBOL, D(90), D(90)) == []
+    assert triggers.on_price(SYMBOL, Quote(D(90), D(90), T0)) == []
     assert "p1" in triggers
 
 
@@ -96,7 +97,7 @@ def test_bulk_loading_forgets_what_was_there_and_names_what_it_could_not_arm() -
     assert triggers.arm_all([position("p1", closing=ExitReason.CLOSE), position("p2")], above) == {}
     assert set(triggers) == {"p1", "p2"}
     assert triggers.at_once() == ["p1"]
-    assert triggers.on_price(SYMBOL, D(90), D(90)) == ["p1"]
+    assert triggers.on_price(SYMBOL, Quote(D(90), D(90), T0)) == ["p1"]
     triggers.disarm("p1")
     triggers.disarm("p1")
     assert triggers.at_once() == []
@@ -111,7 +112,8 @@ def test_a_rule_whose_trigger_the_index_does_not_know_is_refused() -> None:
     """A new kind of condition must be taught to the index, or it would never be asked."""
 
     class Odd:
-        reached = explain = None
+        def waits_for(self, *_: object) -> tuple[object, ...]:
+            return (self,)
 
     unknown = Triggers(rules=(Rule("odd", ExitReason.TTL, lambda _row: Odd()),))  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="no index for a Odd"):

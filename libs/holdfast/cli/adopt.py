@@ -84,19 +84,18 @@ def adopt(
 def _places(settings: "Settings", account: str, exchange: str) -> "Places":
     from holdfast.domain.instruments import Instrument, resolve
     from holdfast.domain.moving_in import Places
-    from holdfast.domain.policy import ExitPolicy
+    from holdfast.runtime.exit_settings import policy_table
 
     def instrument(name: str) -> Instrument:
         return resolve(name, market=settings.paper.market, overrides=settings.instruments)
 
-    exits, hedging = settings.exits, settings.hedging
-    max_hold_s = None if exits.max_hold_s == "off" else exits.max_hold_s
+    hedging = settings.hedging
     return Places(
         account,
         exchange,
         instrument,
         lambda symbol: hedging.allow or symbol in hedging.symbols,
-        ExitPolicy(exits.stop_loss_pct, exits.take_profit_pct, max_hold_s),
+        policy_table(settings),
     )
 
 

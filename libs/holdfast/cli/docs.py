@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from holdfast.cli.common import fail
+from holdfast.cli.rules_page import with_tables
 
 Out = Annotated[Path, typer.Option("--out", help="The page.")]
 _HEAD = """\
@@ -52,7 +53,7 @@ def docs(
     out: Out = Path("docs/streams.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")] = False,
 ) -> None:  # fmt: skip
-    """Write docs/streams.md."""
+    """Write docs/streams.md, and the tables in docs/exits.md beside it."""
     text = page()
     if check:
         if not out.is_file() or out.read_text(encoding="utf-8") != text:
@@ -61,6 +62,10 @@ def docs(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     print(f"wrote {out}")
+    rules = out.parent / "exits.md"
+    if rules.is_file():
+        rules.write_text(with_tables(rules.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote the tables in {rules}")
 
 
 def page() -> str:

@@ -12,6 +12,7 @@ from holdfast.cli import (
     adopt,
     backups,
     docs,
+    exits_cli,
     health,
     keys,
     listing,
@@ -24,12 +25,15 @@ from holdfast.cli import (
     store_tools,
     up,
     watch,
+    why,
 )
 
 MODULES = (
     up,
     listing,
+    why,
     orders,
+    exits_cli,
     steer,
     watch,
     adopt,

@@ -47,9 +47,10 @@ def intent(
     side: Annotated[str, typer.Argument(help="buy or sell (long and short are understood).")],
     symbol: Annotated[str, typer.Argument(help="Like BTC/USDT or BTCUSDT.")],
     quantity: Annotated[str, typer.Argument(help="Units of the instrument, like 0.01.")],
-    take_profit: Annotated[str | None, typer.Option(help="Price, or percent like 5%, or off.", show_default=False)] = None,
+    take_profit: Annotated[str | None, typer.Option(help="Price, percent like 5%, off, or a ladder like 5%:0.5,10%:0.5.", show_default=False)] = None,
     stop_loss: Annotated[str | None, typer.Option(help="Price, or percent like 2%.", show_default=False)] = None,
     ttl: Annotated[str | None, typer.Option(help="Longest hold, in market seconds.", show_default=False)] = None,
+    exit_keys: Annotated[list[str] | None, typer.Option("--exit", metavar="KEY=VALUE", help="A key of [exits] for this position, like trailing.distance_pct=2. Repeatable.", show_default=False)] = None,
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="May only shrink a position.")] = False,
     order_type: Annotated[str | None, typer.Option("--type", help="market or limit; limit when there is a --price.", show_default=False)] = None,
     price: Annotated[str | None, typer.Option(help="Of a limit order.", show_default=False)] = None,
@@ -70,7 +71,7 @@ def intent(
 
     document = {
         "symbol": symbol, "side": side, "quantity": quantity, "take_profit": take_profit, "stop_loss": stop_loss,
-        "ttl_s": ttl, "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
+        "ttl_s": ttl, "exits": _pairs(exit_keys), "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
         "time_in_force": time_in_force, "post_only": post_only, "strategy": strategy, "account": account, "exchange": exchange,
     }  # fmt: skip
 
@@ -82,10 +83,16 @@ def intent(
     end(on_bus(directory, config, work, who=key), as_json=as_json)
 
 
+def _pairs(exit_keys: list[str] | None) -> dict[str, str] | None:
+    """`--exit KEY=VALUE`, as the intent has them."""
+    return dict(one.partition("=")[::2] for one in exit_keys) if exit_keys else None
+
+
 def close(
     symbol: Annotated[str | None, typer.Argument(help="Whose position to close.", show_default=False)] = None,
     position: Annotated[str | None, typer.Option(help="The position's id, or the beginning of it.", show_default=False)] = None,
     quantity: Annotated[str | None, typer.Option(help="Less than all of it.", show_default=False)] = None,
+    soft: Annotated[bool, typer.Option("--soft", help="Only a signal to leave: vetoes may hold it back.")] = False,
     intent_id: Id = None,
     account: Account = "main",
     exchange: Exchange = "paper",
@@ -103,7 +110,8 @@ def close(
             USAGE,
         )
     document: dict[str, Any] = {
-        "action": "close", "symbol": symbol or "?", "quantity": quantity, "account": account, "exchange": exchange, "reason": "close",
+        "action": "close", "symbol": symbol or "?", "quantity": quantity, "account": account, "exchange": exchange, "reason": "signal" if soft else "close",
+        "soft": soft,
     }  # fmt: skip
 
     async def work(client: "Client") -> "Answers":
@@ -272,7 +280,7 @@ class Answers:
         result, wish = self.results.get(key), self.wishes[key]
         if result is None or result.status == "unknown":
             return NOT_CONFIRMED
-        if result.status in ("accepted", "filled", "partly_filled"):
+        if result.status in ("accepted", "filled", "partly_filled", "noted"):
             return 0
         if wish.action == "cancel" and result.status == "canceled":
             return 0

@@ -106,14 +106,25 @@ def _example_lines() -> Iterator[str]:
         here, _, name = key.rpartition(".")
         if here != section:
             section = here
-            yield f"\n# --- [{section}]\n"
+            yield f"\n# --- [{section}]\n" if section else ""
         elif key == next(iter(keys())):
             yield "\n"
         if variable_of(key) not in variables():
-            each = '"SYMBOL"]: one table a symbol' if key == "instruments" else "NAME]: one table a producer"
-            yield f"\n# --- [{key}.{each}, in holdfast.toml only\n"
+            each = (
+                "[producers.NAME]: one table a producer"
+                if key == "producers"
+                else f'[{key}."SYMBOL"]: one table a symbol'
+            )
+            what = field.description or each if key != "producers" else each
+            yield (
+                f"# {key}, in holdfast.toml only: {what}\n"
+                if section
+                else f"\n# --- in holdfast.toml only: {what}\n"
+            )
             continue
-        value: Any = getattr(defaults, section) if section else defaults
+        value: Any = defaults
+        for part in section.split(".") if section else ():
+            value = getattr(value, part)
         what = field.description or name
         more = [alias for alias in also.get(key, ()) if alias not in what]
         what += f" Also: {', '.join(more)}." if more else ""

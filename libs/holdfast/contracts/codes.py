@@ -100,6 +100,7 @@ class ResultStatus(StrEnum):
     REJECTED = "rejected"
     CANCELED = "canceled"
     DUPLICATE = "duplicate"
+    NOTED = "noted"  # a soft close: it stands on the position, whose rules and vetoes decide
 
 
 class FillKind(StrEnum):
@@ -110,11 +111,21 @@ class FillKind(StrEnum):
     ADOPTION = "adoption"  # a position that existed before Holdfast did, recorded by a person
 
 
+class StopBy(StrEnum):
+    """What put a position's stop-loss where it is."""
+
+    SET = "set"  # intent, policy, or a person
+    BREAK_EVEN = "break_even"
+    TRAILING = "trailing"
+
+
 class ExitReason(StrEnum):
     """Why a position is (being) closed. Order here is no priority: `domain.exits` holds that."""
 
     LIQUIDATION_GUARD = "liquidation_guard"
     STOP_LOSS = "stop_loss"
+    TRAILING_STOP = "trailing_stop"
+    BREAK_EVEN = "break_even"
     EMERGENCY_LOSS = "emergency_loss"
     TAKE_PROFIT = "take_profit"
     EXTRAORDINARY_PROFIT = "extraordinary_profit"
@@ -207,7 +218,13 @@ class Code(StrEnum):
     FROM_THE_FUTURE = "from_the_future"
     BELOW_MINIMUM = "below_minimum"
     BAD_EXITS = "bad_exits"
-    """Take-profit or stop-loss on the wrong side of the price."""
+    """Take-profit or stop-loss on the wrong side of the price, or an exit key that says nothing usable."""
+    STOP_BEYOND_LIQUIDATION = "stop_beyond_liquidation"
+    """The stop lies beyond the price at which the venue would liquidate, or within the guard's band before it."""
+    SIGNAL_NOTED = "signal_noted"
+    """A soft close was recorded on the position; its rules and vetoes decide when it leaves."""
+    SIGNALS_OFF = "signals_off"
+    """A soft close for a position whose terms have signal exits off."""
     INTENT_ID_REUSED = "intent_id_reused"
     """INV-4: the same intent id with other content."""
     NO_SUCH_ORDER = "no_such_order"

@@ -37,6 +37,8 @@ from holdfast.contracts.codes import (
     TradingState,
     UpdateKind,
 )
+from holdfast.contracts.exit_messages import Seconds
+from holdfast.contracts.exit_terms import ExitKeys, exit_level
 from holdfast.contracts.money import (
     ONE,
     ZERO,
@@ -47,7 +49,6 @@ from holdfast.contracts.money import (
     Positive,
     PositiveSum,
     Sum,
-    parse_amount,
 )
 from holdfast.contracts.rows import (
     BookRow,
@@ -58,25 +59,11 @@ from holdfast.contracts.rows import (
     OrderRow,
     PositionRow,
     QuarantineRow,
+    TakeProfit,
     TotalRow,
 )
 
-Seconds = Annotated[NotNegative, Field(le=10_000_000)]
 _SIDE_WORDS = {"long": "buy", "short": "sell"}
-
-
-def _exit_level(value: object) -> object:
-    """`"5%"` and prices in canonical form, so that equal wishes are equal texts."""
-    if value is None or value == "off":
-        return value
-    text = value.strip() if isinstance(value, str) else value
-    percent = isinstance(text, str) and text.endswith("%")
-    amount = parse_amount(text[:-1] if percent and isinstance(text, str) else text)
-    if amount <= 0:
-        raise ValueError("must be greater than zero")
-    digits = format(amount, "f")
-    digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
-    return digits + ("%" if percent else "")
 
 
 class OrderIntent(Message):
@@ -96,10 +83,12 @@ class OrderIntent(Message):
     post_only: bool = False
     good_till: Millis | None = None
     """Wall time at which a resting order is canceled."""
-    take_profit: ExitLevel | None = None
+    take_profit: TakeProfit | None = None
     stop_loss: ExitLevel | None = None
     ttl_s: Seconds | None = None
     """Longest time the position may be held, in market seconds."""
+    exits: ExitKeys | None = None
+    """What to override of the exit policy, for a position that this intent opens."""
     reduce_only: bool = False
     soft: bool = False
     """A close that vetoes may hold back."""
@@ -116,6 +105,10 @@ class OrderIntent(Message):
     attempt: Annotated[int, Field(ge=0)] = 0
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
+    trigger_level: Positive | None = None
+    """The level that the trigger price reached, or had gone beyond."""
+    thresholds: Identifier | None = None
+    """Version of the terms that an exit was decided on."""
 
     @field_validator("side", mode="before")
     @classmethod
@@ -128,7 +121,7 @@ class OrderIntent(Message):
     @field_validator("take_profit", "stop_loss", mode="before")
     @classmethod
     def _canonical_level(cls, value: object) -> object:
-        return _exit_level(value)
+        return exit_level(value)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -180,9 +173,10 @@ class OrderRequest(Frozen):
     good_till: Millis | None = None
     reference_price: Positive | None = None
     """Bid or ask when it was decided: limits and percent exits are judged at it."""
-    take_profit: ExitLevel | None = None
+    take_profit: TakeProfit | None = None
     stop_loss: ExitLevel | None = None
     ttl_s: Seconds | None = None
+    exits: ExitKeys | None = None
     position_id: Identifier | None = None
     position_version: Annotated[int, Field(ge=1)] | None = None
     reason: ExitReason | None = None
@@ -190,6 +184,8 @@ class OrderRequest(Frozen):
     attempt: Annotated[int, Field(ge=0)] = 0
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
+    trigger_level: Positive | None = None
+    thresholds: Identifier | None = None
     send_by: Millis
 
 
@@ -293,7 +289,7 @@ class Fill(Message):
     instrument: Kind = Kind.SPOT
     contract_size: Positive = ONE
     settle: Name | None = None
-    take_profit: ExitLevel | None = None
+    take_profit: TakeProfit | None = None
     """Of an adoption: exits that came with the position."""
     stop_loss: ExitLevel | None = None
     ttl_s: Seconds | None = None
@@ -326,6 +322,8 @@ class Trade(Message):
     exit_reason: ExitReason
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
+    trigger_level: Positive | None = None
+    """The level that fired. A trigger price beyond it is a gap: the exit got that price, not the level."""
     take_profit: Positive | None = None
     stop_loss: Positive
     exit_attempts: int = 0
@@ -412,24 +410,6 @@ class SnapshotRequest(Message):
     why: Text = ""
 
 
-class ExitAdjust(Message):
-    """New exits of a position. Only tighter ones are taken, unless a person insists."""
-
-    position_id: Identifier
-    position_version: Annotated[int, Field(ge=1)] | None = None
-    take_profit: ExitLevel | None = None
-    stop_loss: ExitLevel | None = None
-    ttl_s: Seconds | None = None
-    insist: bool = False
-    by: Text
-    why: Text
-
-    @field_validator("take_profit", "stop_loss", mode="before")
-    @classmethod
-    def _canonical_level(cls, value: object) -> object:
-        return _exit_level(value)
-
-
 class Tick(Message):
     """A price. `at` is market time: within a `run` it never goes back."""
 
@@ -437,28 +417,12 @@ class Tick(Message):
     bid: Amount
     ask: Amount
     last: Amount
+    mark: Positive | None = None
+    """The venue's mark price, where it has one."""
     feed: Name
     run: Identifier
     live: bool = False
     """Whether this feed's market time goes on with the wall clock when ticks stop."""
-
-
-class Prediction(Message):
-    """A model's view of a symbol."""
-
-    symbol: SymbolText
-    direction: Literal["long", "short", "hold"]
-    confidence: Annotated[Amount, Field(ge=0, le=1)]
-    model: Name
-    expires_at: Millis
-
-
-class ExitThresholds(Message):
-    """The 12 numbers of the exit policy, as learned; with version and evidence."""
-
-    version: Annotated[int, Field(ge=1)]
-    values: dict[Name, Amount]
-    evidence: Text = ""
 
 
 class Control(Message):

@@ -21,9 +21,11 @@ from holdfast.contracts.codes import (
     Role,
     Scope,
     Side,
+    StopBy,
     TimeInForce,
     TradingState,
 )
+from holdfast.contracts.exit_terms import MOST_CHARACTERS
 from holdfast.contracts.money import (
     ONE,
     ZERO,
@@ -37,8 +39,15 @@ from holdfast.contracts.money import (
     sub,
 )
 
-ExitLevel = Annotated[str, Field(max_length=70, pattern=r"^([0-9]+(\.[0-9]+)?%?|off)$")]
+_LEVEL = r"[0-9]+(\.[0-9]+)?%?"
+ExitLevel = Annotated[str, Field(max_length=70, pattern=rf"^({_LEVEL}|off)$")]
 """A price ("43000"), a distance from the entry price in percent ("5%"), or "off" (take-profit only)."""
+TakeProfit = Annotated[
+    str, Field(max_length=500, pattern=rf"^({_LEVEL}|off|{_LEVEL}:[0-9.]+(,{_LEVEL}:[0-9.]+){{0,9}})$")
+]
+"""An ExitLevel, or a ladder: `5%:0.5,10%:0.25` closes half at 5 % and a quarter at 10 %; the fractions sum to at most 1."""
+TermsText = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+"""See `contracts.exit_terms`."""
 
 
 def book_id(account: str, exchange: str, symbol: str, leg: Leg = Leg.NET) -> str:
@@ -87,9 +96,25 @@ class PositionRow(Frozen):
     take_profit: Positive | None = None
     """A price; None only where take-profit is switched off in favour of a trail or a maximum hold."""
     stop_loss: Positive
-    take_profit_spec: ExitLevel
+    take_profit_spec: TakeProfit
     stop_loss_spec: ExitLevel
-    """What was asked for: a percent follows the average, a price stays."""
+    """What was asked for: a percent follows the average, a price stays. Of a ladder, `take_profit` is the next rung."""
+    terms: TermsText = ""
+    """On which terms its other exits work (`contracts.exit_terms`), fixed at its first fill; empty: none of them is on."""
+    laddered: NotNegativeSum = ZERO
+    """What the rungs of its take-profit ladder have taken out so far."""
+    stop_by: StopBy = StopBy.SET
+    """What put the stop-loss where it is."""
+    trail_active: bool = False
+    """The price has reached the trail's activation; it stays so."""
+    high_water: Positive | None = None
+    """Best price (long: highest, short: lowest) that the trail has counted."""
+    high_water_at: Millis | None = None
+    """Market time up to which it has been counted; later ticks are still to be looked at."""
+    atr: Positive | None = None
+    """Average true range that its trail counts in, as it was when first known; it stays."""
+    signal_at: Millis | None = None
+    """Market time of the soft close that stands; None: no signal to leave."""
     expires_at: Millis | None = None
     """Market time at which the position is closed for its age (TTL)."""
     opened_at: Millis
@@ -118,6 +143,8 @@ class PositionRow(Frozen):
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
     """Price and market time that fired the last recorded exit."""
+    trigger_level: Positive | None = None
+    """The level that it reached; where the price had gone beyond it, the two differ: a gap."""
     exit_reason: ExitReason | None = None
     """Reason of the last recorded exit order."""
     strategy: Name | None = None
@@ -158,14 +185,19 @@ class OrderRow(Frozen):
     good_till: Millis | None = None
     notional: NotNegativeSum = ZERO
     """At the reference price of the reservation, in the quote currency: what limits count."""
-    take_profit_spec: ExitLevel | None = None
+    take_profit_spec: TakeProfit | None = None
     stop_loss_spec: ExitLevel | None = None
     ttl_s: NotNegative | None = None
+    exits: dict[str, str] | None = None
+    """Of an entry: what its intent overrides of the exit policy, key by key."""
     position_id: Identifier | None = None
     reason: ExitReason | None = None
     attempt: Annotated[int, Field(ge=0)] = 0
     trigger_price: Positive | None = None
     trigger_at: Millis | None = None
+    trigger_level: Positive | None = None
+    thresholds: Identifier | None = None
+    """Of an exit: version of the terms that it was decided on."""
     displaced: bool = False
     """A harder exit took it out of INV-5's sum."""
     code: Code | None = None

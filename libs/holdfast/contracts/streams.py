@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
+from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts.base import Message
 
@@ -131,10 +132,18 @@ SNAPSHOT_REQUEST = _work(
 )
 EXIT_ADJUST = _work(
     "exit.adjust",
-    m.ExitAdjust,
+    x.ExitAdjust,
     "new exits of a position; tighten-only unless a person insists",
     (EXIT_SCANNER, DASHBOARD, CLI),
     (LEDGER,),
+)
+EXIT_EVALUATED = _view(
+    "exit.evaluated",
+    x.ExitEvaluated,
+    "every rule of a position's exits as it stands: why it is still open, or why it is being closed",
+    (EXIT_SCANNER,),
+    (PEOPLE,),
+    10_000,
 )
 MARKET_TICK = _view(
     "market.tick",
@@ -145,11 +154,11 @@ MARKET_TICK = _view(
     20_000,
 )
 PREDICTION = _view(
-    "prediction", m.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
+    "prediction", x.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
 )
 EXIT_THRESHOLDS = _view(
     "exit.thresholds",
-    m.ExitThresholds,
+    x.ExitThresholds,
     "the exit policy's numbers, versioned",
     (LEARNER,),
     (LEDGER, EXIT_SCANNER),
@@ -172,7 +181,7 @@ DEAD_LETTER = _view(
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
-    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, MARKET_TICK, PREDICTION,
+    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
     EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}

@@ -20,7 +20,7 @@ from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import ONE, ZERO, add, canonical, parse_amount
 from holdfast.contracts.rows import PositionRow
 from holdfast.domain import instruments
-from holdfast.domain.policy import ExitPolicy
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.position import Opening, add_fees, apply_fill, base_of, settlement
 
 REQUIRED = ("symbol", "side", "quantity", "price")

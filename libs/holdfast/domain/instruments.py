@@ -187,6 +187,14 @@ def canonical(text: str) -> str:
     return parse(text).symbol
 
 
+def canonical_or(text: str) -> str:
+    """The canonical symbol; a name that means nothing stays as it is."""
+    try:
+        return canonical(text)
+    except ContractViolation:
+        return text
+
+
 def tick_of_book(tick: Tick) -> Tick | None:
     """*tick* under the name of the book it prices; None when its symbol names nothing that can be held."""
     try:

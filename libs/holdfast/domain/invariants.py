@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from holdfast.contracts.codes import PositionSide, Role, Side
+from holdfast.contracts.exit_terms import OFF
 from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
+from holdfast.domain.ladder import is_ladder, next_rung
+from holdfast.domain.policy import has_other_end
 
 STATEMENTS: Mapping[str, str] = {
     "INV-1": "One side: a book never holds long and short at once, live entry orders included.",
@@ -52,15 +55,21 @@ def working_exits(orders: Iterable[OrderRow]) -> Decimal:
     return total
 
 
+def profit_is_over(position: PositionRow) -> bool:
+    """Whether it is meant to be without a take-profit: switched off, or a ladder that is done."""
+    spec = position.take_profit_spec
+    return spec == OFF or (is_ladder(spec) and next_rung(position) is None)
+
+
 def check_position(position: PositionRow) -> None:
     """INV-2, for an open position. Raises InvariantViolation."""
     take_profit, stop_loss = position.take_profit, position.stop_loss
     if stop_loss is None or stop_loss <= 0:
         raise InvariantViolation("INV-2", f"{position.position_id} has no stop-loss")
     if take_profit is None:
-        if position.take_profit_spec != "off" or position.expires_at is None:
+        if not profit_is_over(position) or not has_other_end(position):
             raise InvariantViolation(
-                "INV-2", f"{position.position_id} has no take-profit, and it was not switched off"
+                "INV-2", f"{position.position_id} has no take-profit, and nothing was to take its place"
             )
     elif (stop_loss < take_profit) != (position.side is PositionSide.LONG) or stop_loss == take_profit:
         raise InvariantViolation(

@@ -19,6 +19,7 @@ from holdfast.contracts.codes import ExitReason
 from holdfast.contracts.messages import Heartbeat
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow, QuarantineRow
 from holdfast.contracts.streams import EXECUTOR, EXIT_SCANNER, LEDGER, SERVICES
+from holdfast.domain.invariants import profit_is_over
 
 CONSISTENT, PARTIAL, CRITICAL = "consistent", "partial", "critical"
 SYMBOLS = {CONSISTENT: "🟢", PARTIAL: "🟡", CRITICAL: "🔴"}
@@ -177,7 +178,7 @@ def missing_exits(row: PositionRow) -> str | None:
     """What a position lacks of its exits (INV-2); None when it has them."""
     if row.stop_loss <= 0:
         return "no stop-loss"
-    if row.take_profit is None and row.take_profit_spec != "off":
+    if row.take_profit is None and not profit_is_over(row):
         return "no take-profit"
     return None
 

@@ -28,6 +28,9 @@ class Quote(NamedTuple):
     bid: Decimal
     ask: Decimal
     at: int
+    last: Decimal | None = None
+    mark: Decimal | None = None
+    """The last trade and the venue's mark price, where a feed tells them."""
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class Markets:
                 market.suspect = tick
                 self.bad_prints += 1
                 return None
-        quote = Quote(tick.bid, tick.ask, tick.at)
+        quote = Quote(tick.bid, tick.ask, tick.at, tick.last if tick.last > 0 else None, tick.mark)
         if market is None:
             self._symbols[tick.symbol] = SymbolMarket(tick.feed, tick.run, quote, steady_ms)
         else:

@@ -19,8 +19,10 @@ from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import canonical, parse_amount
 from holdfast.contracts.rows import book_id
 from holdfast.contracts.wire import digest
+from holdfast.domain.exit_policy import PolicyTable, policy_for
 from holdfast.domain.instruments import Instrument
-from holdfast.domain.policy import ExitPolicy, Exits, seed_exits
+from holdfast.domain.liquidation import guard_price
+from holdfast.domain.policy import Exits, seed_exits
 from holdfast.domain.view import LedgerView
 
 _SIDES = {
@@ -40,7 +42,7 @@ class Places:
     instrument: Callable[[str], Instrument]
     """Raises ContractViolation for a name that means nothing."""
     hedges: Callable[[str], bool]
-    policy: ExitPolicy
+    policies: PolicyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,10 @@ def _arrival(
         )  # fmt: skip
     except ValidationError as error:
         raise ContractViolation.of(error) from None
+    policy, _ = policy_for(places.policies.of(account, instrument.symbol), kind, None)
+    guard = guard_price(kind, side, price, policy.terms)
     exits = seed_exits(
-        side=side, entry_price=price, take_profit=take_profit, stop_loss=stop_loss, policy=places.policy
+        side=side, entry_price=price, take_profit=take_profit, stop_loss=stop_loss, policy=policy, guard=guard
     )
     return Arrival(number, fill, exits)
 

@@ -7,14 +7,27 @@ A level may lie on the wrong side of the *entry price*: a price that gapped thro
 makes the stop fire at once, which is right. Only levels on the wrong sides of each other mean nothing, and are re-seeded.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from holdfast.contracts.codes import PositionSide
-from holdfast.contracts.messages import ExitAdjust
-from holdfast.contracts.money import ONE, ZERO, add, canonical, divide, mul, parse_amount, percent_of, sub
+from holdfast.contracts.codes import PositionSide, StopBy
+from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.contracts.exit_terms import parse_terms
+from holdfast.contracts.money import (
+    ONE,
+    ZERO,
+    add,
+    canonical,
+    divide,
+    mul,
+    parse_amount,
+    percent_of,
+    sub,
+)
 from holdfast.contracts.rows import PositionRow
+from holdfast.domain.exit_policy import ExitPolicy
+from holdfast.domain.ladder import in_order, is_ladder, leaves_rest, next_rung, rungs_of
+from holdfast.domain.reseeding import new_terms
 
 LOWEST_PRICE = Decimal("1e-24")
 HIGHEST_PRICE = Decimal(10**25 - 1)
@@ -27,23 +40,6 @@ LATEST_MS = 9_999_999_999_999
 """Latest time a message can name."""
 
 _TWO, _THOUSAND = Decimal(2), Decimal(1000)
-
-
-@dataclass(frozen=True, slots=True)
-class ExitPolicy:
-    """Seeds, in percent of the entry price. Take-profit None is "off", which needs a maximum hold (market seconds)."""
-
-    stop_loss_pct: Decimal
-    take_profit_pct: Decimal | None
-    max_hold_s: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        if self.stop_loss_pct <= 0:
-            raise ValueError("stop_loss_pct must be greater than zero")
-        if self.take_profit_pct is None and self.max_hold_s is None:
-            raise ValueError("take_profit_pct can only be off where max_hold_s is set")
-        if self.take_profit_pct is not None and self.take_profit_pct <= 0:
-            raise ValueError("take_profit_pct must be greater than zero")
 
 
 class Exits(NamedTuple):
@@ -77,6 +73,7 @@ class _Level(NamedTuple):
 
 
 _OFF = _Level(ZERO, OFF)
+"""A take-profit without a price: switched off. One of a ladder that is done has none, either."""
 
 
 def seed_exits(
@@ -87,17 +84,27 @@ def seed_exits(
     stop_loss: str | None,
     policy: ExitPolicy,
     has_deadline: bool = False,
+    guard: Decimal | None = None,
 ) -> Exits:
     """The exits of a fresh position, never failing.
 
-    *take_profit* and *stop_loss* are texts like `43000`, `5%` or, for the take-profit, `off`, which counts only where
-    the position has a deadline (*has_deadline*, or the policy's maximum hold).
+    *take_profit* and *stop_loss* are texts like `43000`, `5%` or, for the take-profit, `off` or a ladder; off, and a ladder
+    that leaves a rest, count only where the position has another end (*has_deadline*, or the policy's trail or maximum hold).
+    *guard*: the liquidation guard's price; a seeded stop never lies beyond it.
     """
     take_seed, stop_seed = _policy_levels(side, entry_price, policy)
     take = _read(take_profit, side, entry_price, "take_profit")
     stop = _read(stop_loss, side, entry_price, "stop_loss")
-    if take.spec == OFF and not has_deadline and policy.max_hold_s is None:
-        take = _Level.bad("off needs a ttl or a maximum hold")
+    if (take.spec == OFF or leaves_rest(take.spec)) and not has_deadline and not policy.has_other_end:
+        take = _Level.bad(
+            "off needs a trail, a ttl or a maximum hold"
+            if take.spec == OFF
+            else "its rest needs a trail, a ttl or a maximum hold"
+        )
+    if guard is not None and tighter(side, stop_seed.price, guard) != stop_seed.price:
+        stop_seed = _Level(guard, canonical(guard))
+        if stop.trouble:
+            stop = _Level.bad(f"{stop.trouble}; the policy's lies beyond the liquidation guard")
     named = {"stop_loss": stop, "take_profit": take}
     troubles = {name: level.trouble for name, level in named.items() if level.trouble}
     take, stop = take_seed if take.trouble else take, stop_seed if stop.trouble else stop
@@ -106,6 +113,12 @@ def seed_exits(
         troubles.setdefault("take_profit", "wrong side of stop_loss")
         take, stop = take_seed, stop_seed
     return _exits(take, stop, [f"{name}: {trouble}" for name, trouble in troubles.items()])
+
+
+def level_of(stop_loss: str, side: PositionSide, entry_price: Decimal) -> Decimal | None:
+    """The price that a stop-loss text means at this entry price; None for one that means nothing."""
+    level = _read(stop_loss, side, entry_price, "stop_loss")
+    return None if level.trouble else level.price
 
 
 def tighter(side: PositionSide, old: Decimal, new: Decimal) -> Decimal:
@@ -130,7 +143,7 @@ def merge_exits(
     """
     side = position.side
     now_take, now_stop = _held(position)
-    own_take = _or(_read(position.take_profit_spec, side, entry_price, "take_profit"), now_take)
+    own_take = _or(_read(position.take_profit_spec, side, entry_price, "take_profit", position), now_take)
     own_stop = _tighter_stop(side, now_stop, _read(position.stop_loss_spec, side, entry_price, "stop_loss"))
     add_take = _read(take_profit, side, entry_price, "take_profit")
     add_stop = _read(stop_loss, side, entry_price, "stop_loss")
@@ -163,9 +176,11 @@ def changed_exits(
         stop = asked if insist and not asked.trouble else _tighter_stop(side, now_stop, asked)
         notes += _refusal("stop_loss", asked, stop, now_stop)
     if take_profit is not None:
-        asked = _read(take_profit, side, position.entry_price, "take_profit")
-        if asked.spec == OFF and position.expires_at is None:
-            asked = _Level.bad("off needs a ttl")
+        asked = _read(take_profit, side, position.entry_price, "take_profit", position)
+        if (asked.spec == OFF or leaves_rest(asked.spec)) and not has_other_end(position):
+            asked = _Level.bad(
+                "off needs a trail or a ttl" if asked.spec == OFF else "its rest needs a trail or a ttl"
+            )
         take = asked if insist and not asked.trouble else _nearer_take(side, now_take, asked)
         notes += _refusal("take_profit", asked, take, now_take)
     if not _fit(side, take, stop):
@@ -178,6 +193,8 @@ def changed_exits(
 
 def apply_adjust(position: PositionRow, adjust: ExitAdjust) -> tuple[PositionRow, list[str]]:
     """The position with new exits (the same row where nothing changes), and notes on what was not taken, and why."""
+    if adjust.stop_by is not StopBy.SET or adjust.high_water is not None or adjust.atr is not None:
+        return _followed(position, adjust), []
     exits, notes = changed_exits(
         position, take_profit=adjust.take_profit, stop_loss=adjust.stop_loss, insist=adjust.insist
     )
@@ -191,9 +208,47 @@ def apply_adjust(position: PositionRow, adjust: ExitAdjust) -> tuple[PositionRow
     changes = {name: value for name, value in exits._asdict().items() if getattr(position, name) != value}
     if expires_at != position.expires_at:
         changes["expires_at"] = expires_at
+    if exits.stop_loss != position.stop_loss:
+        changes["stop_by"] = StopBy.SET
+    if adjust.terms is not None:
+        terms, more = new_terms(position.terms, adjust.terms, insist=adjust.insist)
+        notes += more
+        changes |= {"terms": terms} if terms != position.terms else {}
     if not changes:
         return position, notes
     return position.evolve(**changes, version=position.version + 1), notes
+
+
+def _followed(position: PositionRow, adjust: ExitAdjust) -> PositionRow:
+    """The position once its stop has followed the price: only forward, and what was asked for stays as it is."""
+    side, changes = position.side, dict[str, object]()
+    if adjust.stop_loss is not None and not adjust.stop_loss.endswith("%"):
+        stop = Decimal(adjust.stop_loss)
+        if nearest_stop(position, stop) != position.stop_loss:
+            changes |= {"stop_loss": stop, "stop_by": adjust.stop_by}
+    if adjust.trail_active and not position.trail_active:
+        changes["trail_active"] = True
+    if adjust.atr is not None and position.atr is None:
+        changes["atr"] = adjust.atr
+    if adjust.high_water is not None and (adjust.high_water_at or 0) > (position.high_water_at or -1):
+        held = position.high_water or adjust.high_water
+        best = max(held, adjust.high_water) if side is PositionSide.LONG else min(held, adjust.high_water)
+        changes |= {"high_water": best, "high_water_at": adjust.high_water_at}
+    return position.evolve(**changes, version=position.version + 1) if changes else position
+
+
+def nearest_stop(position: PositionRow, stop: Decimal) -> Decimal:
+    """*stop* where it is a price, tighter than the position's and on its side of the take-profit; else the position's."""
+    if not LOWEST_PRICE <= stop <= HIGHEST_PRICE:
+        return position.stop_loss
+    take, _ = _held(position)
+    fits = _fit(position.side, take, _Level(stop, ""))
+    return tighter(position.side, position.stop_loss, stop) if fits else position.stop_loss
+
+
+def has_other_end(position: PositionRow) -> bool:
+    """Whether something else than a take-profit ends the position in the end: a trail, or a maximum hold."""
+    return position.expires_at is not None or parse_terms(position.terms).trails
 
 
 def expiry(opened_at: int, ttl_s: Decimal) -> int:
@@ -205,9 +260,13 @@ def _policy_levels(side: PositionSide, entry_price: Decimal, policy: ExitPolicy)
     """Take-profit and stop-loss as policy has them; where its numbers make no levels: double and half the entry price."""
     up = side is PositionSide.LONG
     stop = _distant(entry_price, policy.stop_loss_pct, above=not up)
-    if policy.take_profit_pct is None:
+    take = _OFF
+    if policy.ladder is not None:
+        take = _read(policy.ladder, side, entry_price, "take_profit")
+    elif policy.take_profit_pct is not None:
+        take = _distant(entry_price, policy.take_profit_pct, above=up)
+    if take.spec == OFF:
         return _OFF, stop
-    take = _distant(entry_price, policy.take_profit_pct, above=up)
     if _fit(side, take, stop):
         return take, stop
     high, low = _inside(add(entry_price, entry_price)), _inside(divide(entry_price, _TWO))
@@ -230,11 +289,18 @@ def _inside(price: Decimal) -> Decimal:
     return min(max(price, LOWEST_PRICE), HIGHEST_PRICE)
 
 
-def _read(spec: str | None, side: PositionSide, entry_price: Decimal, name: str) -> _Level:
-    """The level that the text *spec* of `take_profit` or `stop_loss` (*name*) means at this entry price."""
+def _read(
+    spec: str | None, side: PositionSide, entry_price: Decimal, name: str, held: PositionRow | None = None
+) -> _Level:
+    """The level that the text *spec* of `take_profit` or `stop_loss` (*name*) means at this entry price.
+
+    Of a ladder the next rung's; *held* says how far it has come.
+    """
     is_take = name == "take_profit"
     if not spec:
         return _Level.bad("missing")
+    if is_take and is_ladder(spec):
+        return _read_ladder(spec, side, entry_price, held)
     if spec == OFF:
         return _OFF if is_take else _Level.bad("cannot be off")
     percent = "%" if spec.endswith("%") else ""
@@ -250,16 +316,32 @@ def _read(spec: str | None, side: PositionSide, entry_price: Decimal, name: str)
     return _Level(price, canonical(amount) + percent)
 
 
+def _read_ladder(spec: str, side: PositionSide, entry_price: Decimal, held: PositionRow | None) -> _Level:
+    try:
+        rungs = rungs_of(spec)
+    except ValueError as error:
+        return _Level.bad(str(error))
+    if not in_order(rungs, side, entry_price):
+        return _Level.bad("its rungs are not one behind the other")
+    prices = [rung.price(side, entry_price) for rung in rungs]
+    if not all(LOWEST_PRICE <= price <= HIGHEST_PRICE for price in prices):
+        return _Level.bad("not a price")
+    if held is None:
+        return _Level(prices[0], spec)
+    rung = next_rung(held.evolve(take_profit_spec=spec))
+    return _Level(ZERO if rung is None else prices[rungs.index(rung)], spec)
+
+
 def _fit(side: PositionSide, take: _Level, stop: _Level) -> bool:
     """Whether the two stand on the right sides of each other."""
-    if take.spec == OFF:
+    if not take.price:
         return True
     return stop.price < take.price if side is PositionSide.LONG else take.price < stop.price
 
 
 def _held(position: PositionRow) -> tuple[_Level, _Level]:
     """The levels of the row as they are."""
-    take = _OFF if position.take_profit is None else _Level(position.take_profit, position.take_profit_spec)
+    take = _Level(position.take_profit or ZERO, position.take_profit_spec)
     return take, _Level(position.stop_loss, position.stop_loss_spec)
 
 
@@ -280,7 +362,7 @@ def _nearer_take(side: PositionSide, old: _Level, new: _Level) -> _Level:
 
 
 def _price(take: _Level) -> Decimal | None:
-    return None if take.spec == OFF else take.price
+    return take.price or None
 
 
 def _refusal(name: str, asked: _Level, taken: _Level, now: _Level) -> list[str]:

@@ -19,19 +19,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from holdfast.contracts.codes import ExitReason, FillKind, Kind, Leg, PositionSide, Side
+from holdfast.contracts.codes import ExitReason, FillKind, Kind, Leg, PositionSide, Side, StopBy
 from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.money import MIN_DIGITS, ONE, PRICE_PLACES, ZERO, add, divide, mul, sub
 from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.wire import digest
-from holdfast.domain.policy import (
-    HIGHEST_PRICE,
-    LOWEST_PRICE,
-    ExitPolicy,
-    expiry,
-    merge_exits,
-    seed_exits,
-)
+from holdfast.domain.conditions import thresholds_of
+from holdfast.domain.exit_policy import ExitPolicy, policy_for
+from holdfast.domain.ladder import is_ladder, next_price
+from holdfast.domain.liquidation import guard_price
+from holdfast.domain.policy import HIGHEST_PRICE, LOWEST_PRICE, expiry, merge_exits, seed_exits
 
 INVERSE_PLACES = Decimal("1e-36")
 """Values of inverse contracts are small amounts of coin: this many places keep 18 good ones in their average price."""
@@ -55,6 +52,8 @@ class Opening:
     take_profit: str | None = None
     stop_loss: str | None = None
     ttl_s: Decimal | None = None
+    exits: Mapping[str, str] | None = None
+    """What the intent overrides of the policy's other exits."""
     strategy: str | None = None
     correlation_id: str | None = None
     intent_id: str | None = None
@@ -101,7 +100,7 @@ def apply_fill(
     """Fold *fill* into the open *position* of its book (None, or a closed one: flat). Never raises for a valid fill."""
     held = position if position is not None and position.is_open else None
     move = _move(held, fill, opening)
-    settle = held.settle if held is not None else opening.settle
+    settle = (held or opening).settle
     fee, currency = fill.fee, fill.fee_currency or settle
     charge = _charge(fee, currency, settle)
     if not move.quantity:
@@ -216,6 +215,7 @@ def _open(
     """A new position, its exits seeded where they are missing."""
     entry_price = _as_price(move.price)
     take, stop, ttl_s = _asked(fill, opening)
+    policy, notes = policy_for(policy, opening.kind, opening.exits)
     ttl_s = policy.max_hold_s if ttl_s is None else ttl_s
     exits = seed_exits(
         side=move.side,
@@ -224,11 +224,12 @@ def _open(
         stop_loss=stop,
         policy=policy,
         has_deadline=ttl_s is not None,
+        guard=guard_price(opening.kind, move.side, entry_price, policy.terms),
     )
+    exits = exits._replace(seeded=[note[:1000] for note in (*exits.seeded, *notes)])
     value = _value(opening.kind, move.quantity, move.price)
     return PositionRow(
-        position_id="p-"
-        + (digest(opening.book_id, fill.key, part) if part else digest(opening.book_id, fill.key)),
+        position_id="p-" + digest(opening.book_id, fill.key, *([part] if part else [])),
         book_id=opening.book_id,
         account=opening.account,
         exchange=opening.exchange,
@@ -242,6 +243,7 @@ def _open(
         cost=value,
         entry_price=entry_price,
         **exits._asdict(),
+        terms=str(policy.terms),
         expires_at=None if ttl_s is None else expiry(fill.executed_at, ttl_s),
         opened_at=fill.executed_at,
         changed_at=fill.executed_at,
@@ -264,9 +266,11 @@ def _add(held: PositionRow, fill: Fill, opening: Opening, move: _Move, charge: _
     quantity, cost = add(held.quantity, move.quantity), add(held.cost, value)
     entry_price = average(held.kind, cost, quantity)
     take, stop, ttl_s = _asked(fill, opening)
-    exits = merge_exits(held, entry_price=entry_price, take_profit=take, stop_loss=stop)
-    deadlines = [held.expires_at, None if ttl_s is None else expiry(held.opened_at, ttl_s)]
     entered = "bought" if held.side is PositionSide.LONG else "sold"
+    total = {entered: add(getattr(held, entered), move.quantity)}
+    grown = held.evolve(quantity=quantity, entry_price=entry_price, **total)
+    exits = merge_exits(grown, entry_price=entry_price, take_profit=take, stop_loss=stop)
+    deadlines = [held.expires_at, None if ttl_s is None else expiry(held.opened_at, ttl_s)]
     return held.evolve(
         quantity=quantity,
         cost=cost,
@@ -274,7 +278,9 @@ def _add(held: PositionRow, fill: Fill, opening: Opening, move: _Move, charge: _
         expires_at=min((at for at in deadlines if at is not None), default=None),
         entry_value=add(held.entry_value, value),
         closing=held.closing or opening.closing,
-        **{entered: add(getattr(held, entered), move.quantity)},
+        signal_at=None,
+        stop_by=held.stop_by if exits.stop_loss == held.stop_loss else StopBy.SET,
+        **total,
         **exits._asdict(),
         **_touched(held, fill),
         **_charged(held, charge),
@@ -299,6 +305,10 @@ def _reduce(held: PositionRow, fill: Fill, move: _Move, charge: _Charge, exit_re
         **_touched(held, fill),
         **_charged(held, charge, gain),
     )
+    if row.is_open and is_ladder(row.take_profit_spec):
+        of_rungs = move.quantity if exit_reason is ExitReason.TAKE_PROFIT else ZERO
+        row = row.evolve(laddered=add(row.laddered, of_rungs))
+        row = row.evolve(take_profit=next_price(row))
     trade = None if row.is_open else _trade(row, fill, move.price, exit_reason)
     return _folded([row], charge, gain, trade)
 
@@ -339,11 +349,13 @@ def _trade(row: PositionRow, fill: Fill, price: Decimal, exit_reason: ExitReason
         exit_reason=exit_reason,
         trigger_price=row.trigger_price,
         trigger_at=row.trigger_at,
+        trigger_level=row.trigger_level,
         take_profit=row.take_profit,
         stop_loss=row.stop_loss,
         exit_attempts=row.exit_attempts,
         strategy=row.strategy,
         intent_id=row.intent_id,
+        thresholds=thresholds_of(row),
         path=[(row.opened_at, entry_price), (row.changed_at, _as_price(price))],
     )
 

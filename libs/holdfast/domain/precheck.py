@@ -324,8 +324,7 @@ def propose_exit(
     exit that rounds to nothing is refused, because there is no order that would carry it out.
     """
     side, quantity, price = intent.side, intent.quantity, intent.price
-    held_whole = position is not None and quantity is not None and quantity >= position.quantity
-    if quantity is not None and not held_whole:
+    if quantity is not None and (position is None or quantity < position.quantity):
         quantity = round_down(quantity, rules.quantity_step)
         if not quantity:
             reason = f"the quantity is smaller than one step of {canonical(rules.quantity_step)}"
@@ -352,9 +351,7 @@ def propose_exit(
 
 
 def _reducing(position: PositionRow | None) -> Side | None:
-    if position is None:
-        return None
-    return Side.SELL if position.side is PositionSide.LONG else Side.BUY
+    return None if position is None else Side.SELL if position.side is PositionSide.LONG else Side.BUY
 
 
 def _request(
@@ -389,6 +386,7 @@ def _request(
         take_profit=intent.take_profit,
         stop_loss=intent.stop_loss,
         ttl_s=intent.ttl_s,
+        exits=intent.exits,
         position_id=intent.position_id,
         position_version=intent.position_version,
         reason=intent.reason,
@@ -396,5 +394,7 @@ def _request(
         attempt=intent.attempt,
         trigger_price=intent.trigger_price,
         trigger_at=intent.trigger_at,
+        trigger_level=intent.trigger_level,
+        thresholds=intent.thresholds,
         send_by=send_by,
     )

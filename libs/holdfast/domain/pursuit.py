@@ -28,7 +28,7 @@ from holdfast.contracts.messages import OrderIntent
 from holdfast.contracts.money import ZERO, add, sub
 from holdfast.contracts.rows import IntentRow, OrderRow, PositionRow
 from holdfast.contracts.wire import digest
-from holdfast.domain.exits import HARDNESS, displaces
+from holdfast.domain.exits import HARDNESS, displaces, thresholds_version
 
 NEVER = -(10**15)
 """A steady time before all others."""
@@ -52,6 +52,10 @@ class Pursuit:
     trigger_at: int | None
     since: int
     """Steady time at which it fired; a harder reason does not set it back."""
+    level: Decimal | None = None
+    """The level that the trigger price reached."""
+    goal: Decimal | None = None
+    """Of rungs of a ladder: what all rungs are to have taken out when this has ended; None: the whole position."""
     intent: OrderIntent | None = None
     """What was sent last, to be sent again word for word."""
     ids: set[str] = field(default_factory=set)
@@ -73,9 +77,12 @@ class Pursuit:
     look_at: int = NEVER
     """Steady time at which to ask for the next step, if nothing happens before."""
 
-    def harden(self, reason: ExitReason, price: Decimal | None, at: int | None) -> None:
-        """Go on for a harder *reason*; what was sent for the softer one no longer counts."""
+    def harden(
+        self, reason: ExitReason, price: Decimal | None, at: int | None, level: Decimal | None = None
+    ) -> None:
+        """Go on for a harder *reason*, for all that is held; what was sent for the softer one no longer counts."""
         self.reason, self.trigger_price, self.trigger_at = reason, price, at
+        self.level, self.goal = level, None
         self.forget_sent()
 
     def forget_sent(self) -> None:
@@ -125,6 +132,7 @@ class Do(Enum):
     SEND = "send"
     REPEAT = "repeat"
     CANCEL = "cancel"
+    END = "end"  # what it was for has been done, and the position is still open: a rung of a ladder
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +155,16 @@ def next_step(
     prices_flow: bool,
 ) -> Step:
     """See the module. *orders* are the live orders of the position's book; *prices_flow*: its symbol has fresh prices."""
+    wanted = wanted_of(pursuit, position)
+    if wanted <= 0:
+        return Step(Do.END)
     retry_at = pursuit.sent_at + pace.retry
     if pursuit.intent is not None and not pursuit.answered:
         return Step(Do.REPEAT) if now >= retry_at else Step(Do.WAIT, retry_at)
     exits = [order for order in orders if order.role is Role.EXIT and order.is_live and not order.displaced]
-    working = [order for order in exits if not displaces(pursuit.reason, order)]
+    working = [order for order in exits if not displaces(pursuit.reason, order) and _counts(pursuit, order)]
     doubtful = [order for order in exits if _is_doubtful(pursuit.reason, order)]
-    uncovered = sub(position.quantity, _remaining(working))
+    uncovered = sub(wanted, _remaining(working))
     if uncovered > 0:
         if pursuit.code is Code.EXIT_IN_FLIGHT and now >= pursuit.since + pace.renew:
             step = _renew(pursuit, exits, pace, now, wall_ms)
@@ -162,6 +173,18 @@ def next_step(
         at_once = _may_hurry(pursuit, position, exits) and uncovered > _remaining(doubtful)
         return Step(Do.SEND) if at_once or now >= retry_at else Step(Do.WAIT, retry_at)
     return _renew(pursuit, working, pace, now, wall_ms) if prices_flow else Step(Do.WAIT, now + pace.renew)
+
+
+def wanted_of(pursuit: Pursuit, position: PositionRow) -> Decimal:
+    """How much is still to be closed: all that is held, or what the rungs that fired still owe."""
+    if pursuit.goal is None:
+        return position.quantity
+    return min(position.quantity, sub(pursuit.goal, position.laddered))
+
+
+def _counts(pursuit: Pursuit, order: OrderRow) -> bool:
+    """Whether *order* covers what is pursued: for rungs only the orders of rungs do."""
+    return pursuit.goal is None or order.reason is ExitReason.TAKE_PROFIT
 
 
 def _is_doubtful(reason: ExitReason, order: OrderRow) -> bool:
@@ -206,7 +229,7 @@ def _renew(pursuit: Pursuit, orders: Iterable[OrderRow], pace: Pace, now: int, w
 
 
 def close_intent(position: PositionRow, pursuit: Pursuit, at: int, salt: str = "") -> OrderIntent:
-    """A market order for all that is not yet exiting. *at*: wall time, ms.
+    """A market order for all that is not yet exiting, or for what rungs still owe. *at*: wall time, ms.
 
     Its id is a hash of what it says and of *salt*: two scanners that see the same send the same intent, and no id is
     ever used for two contents. It never expires.
@@ -216,6 +239,7 @@ def close_intent(position: PositionRow, pursuit: Pursuit, at: int, salt: str = "
         position.position_id, str(position.version), pursuit.reason, str(attempt),
         str(pursuit.trigger_price), str(pursuit.trigger_at), salt,
     )  # fmt: skip
+    part = None if pursuit.goal is None else wanted_of(pursuit, position)
     return OrderIntent(
         id="x-" + digest(*content),
         at=at,
@@ -225,6 +249,7 @@ def close_intent(position: PositionRow, pursuit: Pursuit, at: int, salt: str = "
         account=position.account,
         exchange=position.exchange,
         type=OrderType.MARKET,
+        quantity=None if part is None or part >= position.quantity else part,
         reduce_only=True,
         strategy=position.strategy,
         position_id=position.position_id,
@@ -233,6 +258,8 @@ def close_intent(position: PositionRow, pursuit: Pursuit, at: int, salt: str = "
         attempt=attempt,
         trigger_price=pursuit.trigger_price,
         trigger_at=pursuit.trigger_at,
+        trigger_level=pursuit.level,
+        thresholds=thresholds_version(position),
     )
 
 

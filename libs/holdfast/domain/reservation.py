@@ -7,9 +7,9 @@ from holdfast.contracts.codes import Code, Kind, OrderState, ResultStatus, Role,
 from holdfast.contracts.messages import OrderRequest, OrderReserve
 from holdfast.contracts.money import ZERO, mul
 from holdfast.contracts.rows import BookRow, IntentRow, OrderRow, book_id
+from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
 from holdfast.domain.ledger_state import LedgerState, counted
 from holdfast.domain.limits import Limits
-from holdfast.domain.policy import ExitPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,11 @@ class Rules:
     spot_short: bool = False
     capital: Decimal = Decimal(100_000)
     base_currency: str = "USDT"
+    policies: PolicyTable | None = None
+    """Exit policies of single accounts and symbols; None: `policy` is everybody's."""
+
+    def policy_of(self, account: str, symbol: str) -> ExitPolicy:
+        return self.policy if self.policies is None else self.policies.of(account, symbol)
 
     def hedges(self, symbol: str) -> bool:
         return self.hedging or symbol in self.hedged_symbols
@@ -84,7 +89,7 @@ def order_row(
         reduce_only=order.role is not Role.ENTRY, time_in_force=order.time_in_force, post_only=order.post_only, good_till=order.good_till,
         notional=notional_of(order) if order.role is Role.ENTRY else ZERO, take_profit_spec=order.take_profit, stop_loss_spec=order.stop_loss,
         ttl_s=order.ttl_s, position_id=order.position_id, reason=order.reason, attempt=order.attempt, trigger_price=order.trigger_price,
-        trigger_at=order.trigger_at, displaced=False, code=None, evidence=None, venue_order_id=None, claimed=None,
+        trigger_at=order.trigger_at, trigger_level=order.trigger_level, thresholds=order.thresholds, exits=order.exits, displaced=False, code=None, evidence=None, venue_order_id=None, claimed=None,
         incarnation=request.incarnation, epoch=request.epoch, send_by=order.send_by, strategy=request.strategy,
         correlation_id=request.correlation_id, reserved_at=now_ms, changed_at=now_ms,
     )  # fmt: skip

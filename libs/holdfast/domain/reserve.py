@@ -12,6 +12,7 @@ from holdfast.contracts.codes import (
     Kind,
     Leg,
     OrderState,
+    PositionSide,
     ResultStatus,
     Role,
     Scope,
@@ -20,14 +21,17 @@ from holdfast.contracts.codes import (
     UpdateKind,
 )
 from holdfast.contracts.messages import IntentResult, OrderBlocked, OrderRequest, OrderReserve
-from holdfast.contracts.money import ZERO
+from holdfast.contracts.money import ONE, ZERO, canonical
 from holdfast.contracts.rows import BookRow, IntentRow, PositionRow, book_id
 from holdfast.contracts.streams import INTENT_RESULT
 from holdfast.contracts.wire import Out, digest
+from holdfast.domain.exit_policy import policy_for
 from holdfast.domain.invariants import entry_side
 from holdfast.domain.ledger_state import Change, Known, LedgerState, held_of
 from holdfast.domain.limits import check_entry
+from holdfast.domain.liquidation import guard_price, liquidation_price
 from holdfast.domain.one_side import Held, judge
+from holdfast.domain.policy import level_of, tighter
 from holdfast.domain.reservation import Refused, Rules, book_of, intent_row, notional_of, order_row
 from holdfast.domain.reserve_exit import cancel, reserve_exit
 
@@ -86,7 +90,7 @@ def _refuse(state: LedgerState, request: OrderReserve, refused: Refused, change:
     change.intents[request.intent_id] = intent_row(
         request, refused.status, now_ms, code=refused.code, reason=refused.reason[:1000]
     )
-    if refused.status is ResultStatus.CANCELED:
+    if refused.status in {ResultStatus.CANCELED, ResultStatus.NOTED}:
         return
     change.kind = UpdateKind.BLOCKED
     if refused.status is not ResultStatus.BLOCKED:
@@ -162,6 +166,7 @@ def _entry(
     refused = (
         _objection_of_state(state, book, position)
         or _objection_of_side(book, position, state, order, rules)
+        or _objection_of_exits(book, order, rules)
         or _objection_of_limits(state, book, order, rules, now_ms)
     )
     if refused is not None:
@@ -175,6 +180,27 @@ def _entry(
     )
     state.settle_book(book.book_id, change)
     return None
+
+
+def _objection_of_exits(book: BookRow, order: OrderRequest, rules: Rules) -> Refused | None:
+    """A stop that the venue would never let the price reach, and exit keys that the policy cannot take."""
+    policy, notes = policy_for(rules.policy_of(book.account, book.symbol), order.kind, order.exits)
+    if notes:
+        return Refused(Code.BAD_EXITS, notes[0], ResultStatus.INVALID)
+    price = order.price or order.reference_price
+    if order.stop_loss is None or price is None or order.side is None:
+        return None
+    side = PositionSide.LONG if order.side is Side.BUY else PositionSide.SHORT
+    guard = guard_price(order.kind, side, price, policy.terms)
+    stop = level_of(order.stop_loss, side, price)
+    if guard is None or stop is None or tighter(side, stop, guard) == stop:
+        return None
+    liquidation = liquidation_price(order.kind, side, price, policy.terms) or ZERO
+    text = (
+        f"stop_loss {order.stop_loss} of a {side.value} at {canonical(price)} lies beyond {canonical(guard)}, where liquidation_guard_pct"
+        f" closes it; at leverage {canonical(policy.terms.leverage or ONE)} the venue liquidates at {canonical(liquidation)}"
+    )
+    return Refused(Code.STOP_BEYOND_LIQUIDATION, text, ResultStatus.INVALID)
 
 
 def _objection_of_state(state: LedgerState, book: BookRow, position: PositionRow | None) -> Refused | None:

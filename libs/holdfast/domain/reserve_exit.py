@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from holdfast.contracts.codes import Code, ExitReason, ResultStatus, Role, UpdateKind
+from holdfast.contracts.exit_terms import parse_terms
 from holdfast.contracts.messages import OrderRequest, OrderReserve
 from holdfast.contracts.money import round_down, sub
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow, book_id
 from holdfast.domain.exits import HARDNESS, displaces
 from holdfast.domain.invariants import exit_side, working_exits
+from holdfast.domain.ladder import due_at, is_ladder
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.orders import to_canceling
 from holdfast.domain.reservation import Refused, book_of, intent_row, order_row
@@ -27,6 +29,8 @@ def reserve_exit(
     refused = _objection(position, order)
     if refused is not None or position is None:
         return refused
+    if order.soft:
+        return _note_signal(state, position, change, now_ms)
     reason = order.reason or ExitReason.CLOSE
     exits = [row for row in state.live_orders(book.book_id, Role.EXIT) if not row.displaced]
     giving_way = [row for row in exits if displaces(reason, row)]
@@ -39,9 +43,35 @@ def reserve_exit(
         return Refused(Code.EXIT_IN_FLIGHT, text, in_the_way=tuple(row.order_id for row in staying))
     for row in giving_way:
         state.put_order(to_canceling(row, Code.DISPLACED, now_ms, displaced=True), change)
+    due = min(free, _of_ladder(position, order, staying, free))
+    if due <= 0:
+        return Refused(Code.POSITION_GONE, "the rung that fired has been taken out, or is being taken out")
     order = order.evolve(reason=reason, position_id=position.position_id)
-    _record(state, request, order, book, position, free, change, now_ms)
+    _record(state, request, order, book, position, due, change, now_ms, whole=due == free)
     return None
+
+
+def _of_ladder(
+    position: PositionRow, order: OrderRequest, staying: Sequence[OrderRow], free: Decimal
+) -> Decimal:
+    """How much a fired rung may take: what is due at its price less what rungs are taking out; *free* for other exits."""
+    is_rung = order.reason is ExitReason.TAKE_PROFIT and is_ladder(position.take_profit_spec)
+    if not is_rung or order.trigger_price is None or position.closing is not None:
+        return free
+    rungs = [row for row in staying if row.reason is ExitReason.TAKE_PROFIT]
+    return sub(due_at(position, order.trigger_price), working_exits(rungs))
+
+
+def _note_signal(state: LedgerState, position: PositionRow, change: Change, now_ms: int) -> Refused:
+    """A soft close: it stands on the position until that closes or grows; rules and vetoes decide when it leaves."""
+    if not parse_terms(position.terms).signal:
+        return Refused(
+            Code.SIGNALS_OFF, "signal exits are off for this position; a close without soft closes it"
+        )
+    if position.signal_at is None:
+        state.put_position(position.evolve(signal_at=now_ms, version=position.version + 1), change)
+        state.settle_book(position.book_id, change)
+    return Refused(Code.SIGNAL_NOTED, "it leaves when no veto holds it back", ResultStatus.NOTED)
 
 
 def _objection(position: PositionRow | None, order: OrderRequest) -> Refused | None:
@@ -74,8 +104,13 @@ def _record(
     free: Decimal,
     change: Change,
     now_ms: int,
+    *,
+    whole: bool,
 ) -> None:
-    """The order, its position's attempt, and what a full exit means for the book's entries."""
+    """The order, its position's attempt, and what a full exit means for the book's entries.
+
+    *free*: how much it may take at most; *whole*: that is all that is not yet exiting.
+    """
     wanted = free if order.quantity is None else min(order.quantity, free)
     quantity = wanted if wanted == free else (round_down(wanted, order.quantity_step) or wanted)
     row = order_row(request, order, book, exit_side(position.side), quantity, now_ms)
@@ -86,12 +121,13 @@ def _record(
             exit_reason=order.reason,
             trigger_price=order.trigger_price,
             trigger_at=order.trigger_at,
+            trigger_level=order.trigger_level,
             version=position.version + 1,
         ),
         change,
     )
     book = state.books[book.book_id].evolve(refused_exit=None)
-    if quantity == free:
+    if whole and quantity == free:
         book = book.evolve(exiting=order.reason)
         cancel_entries(state, book.book_id, Code.STOPPED_BY_EXIT, order.reason, change, now_ms)
     state.put_book(book, change)
@@ -104,7 +140,8 @@ def _record(
 def _has_moved(position: PositionRow, order: OrderRequest) -> bool:
     """Whether the price that fired has *not* reached the level as it now is: an add has moved it since.
 
-    A position that is being closed is closed at any price: its reason is another position's.
+    A position that is being closed is closed at any price: its reason is another position's. A stop that follows the price
+    is not looked at: it never loosens, and the move that fired may still be on its way here.
     """
     if order.trigger_price is None or position.closing is not None:
         return False

@@ -136,7 +136,11 @@ def _fold(
         else None,
     )
     folded = apply_fill(
-        position, fill, opening, rules.policy, exit_reason=_exit_reason(order, fill, position)
+        position,
+        fill,
+        opening,
+        rules.policy_of(fill.account, fill.symbol),
+        exit_reason=_exit_reason(order, fill, position),
     )
     if book.book_id not in state.books:
         state.put_book(book, change)
@@ -173,6 +177,7 @@ def _opening(
         take_profit=order.take_profit_spec if order is not None else fill.take_profit,
         stop_loss=order.stop_loss_spec if order is not None else fill.stop_loss,
         ttl_s=order.ttl_s if order is not None else fill.ttl_s,
+        exits=order.exits if order is not None else None,
         strategy=order.strategy if order is not None else None,
         correlation_id=order.correlation_id if order is not None else fill.correlation_id,
         intent_id=order.intent_id if order is not None else None,

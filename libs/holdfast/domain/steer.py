@@ -5,7 +5,8 @@ Exits pass in every trading state. `halted` also cancels resting entries, and on
 
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Code, OrderState, Role, Scope, TradingState, UpdateKind
-from holdfast.contracts.messages import Control, ExitAdjust
+from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.contracts.messages import Control
 from holdfast.contracts.rows import ControlRow
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.orders import to_canceling

@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from holdfast.runtime.exit_settings import contradiction, gathered, inner_key
 from holdfast.runtime.faults import EXIT_CONFIG
 from holdfast.runtime.secret_files import SecretRefused, hide, read_secret, without_secrets
 from holdfast.runtime.settings import Settings
@@ -48,6 +50,7 @@ FROM_FILE = "_FILE"
 _PASSWORD = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]*://[^:@/\s]*):(?P<password>[^@\s]+)@")
 _IN_QUERY = re.compile(r"(?P<start>[?&](?:ssl)?password=)(?P<password>[^&\s]+)", re.IGNORECASE)
 _MOST_COMPLAINTS = 10
+_FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 
 
 class ConfigurationError(Exception):
@@ -60,6 +63,8 @@ class Given:
 
     value: Any
     source: str
+    inside: Mapping[str, str] = dataclass_field(default_factory=dict, compare=False)
+    """Of a table: the place of each key in it."""
 
 
 Flat = dict[str, Given]
@@ -155,7 +160,7 @@ def _load(
     given |= _from_variables(environment, {name: f"environment: {name}" for name in environment})
     given |= _from_overrides(overrides or {})
     for values, where in ((local, str(dotenv)), (environment, "environment")):
-        if values.get("DRY_RUN") and _truth(values["DRY_RUN"]):
+        if values.get("DRY_RUN") and values["DRY_RUN"].strip().lower() not in _FALSE:
             given["dry_run"] = Given(True, f"{where}: DRY_RUN")
     try:
         return Settings.model_validate(_nested(given)), given
@@ -175,10 +180,6 @@ def _hide(key: str, text: str) -> None:
     for match in (*_PASSWORD.finditer(text), *_IN_QUERY.finditer(text)):
         hide(match["password"])
         hide(unquote(match["password"]))
-
-
-def _truth(text: str) -> bool:
-    return text.strip().lower() not in {"0", "false", "no", "off", "n", "f"}
 
 
 def _nested(given: Flat) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def _read_toml(path: Path) -> Flat:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
     given: Flat = {}
     wrong: list[str] = []
-    _flatten(document, "", path, lines_of(text), given, wrong)
+    _flatten(gathered(document), "", path, lines_of(text), given, wrong)
     if wrong:
         raise ConfigurationError("\n".join(wrong))
     return given
@@ -225,7 +226,15 @@ def _flatten(
                     f"{path}: {key}, {place}: {what} does not belong into this file; put it into a file of its own, named by {variable_of(key)}{FROM_FILE}, "
                     f"or into the environment, as {variable_of(key)}"
                 )
-            given[key] = Given(value, f"{path}, {place}")
+            at = key.removesuffix(".symbols") if key == "exits.symbols" else key
+            inside = {
+                name[len(at) + 1 :]: f"{path}, line {line}"
+                for name, line in lines.items()
+                if name.startswith(at + ".")
+            }
+            if isinstance(value, dict) and inside and key not in lines:
+                place = next(iter(inside.values())).rpartition(", ")[2]
+            given[key] = Given(value, f"{path}, {place}", inside)
         elif any(other.startswith(key + ".") for other in known):
             if isinstance(value, dict):
                 _flatten(value, key + ".", path, lines, given, wrong)
@@ -362,8 +371,10 @@ def _complaints(error: ValidationError, given: Flat) -> str:
     """One line per wrong setting: where it stands, what stands there, what is expected, and what the setting is for."""
     found: dict[tuple[str, str], tuple[Any, list[str]]] = {}
     for one in error.errors(include_url=False, include_context=False):
+        if not one["loc"]:
+            return contradiction(one["msg"].removeprefix("Value error, "), given)
         key, rest = _key_at(tuple(str(part) for part in one["loc"]))
-        inner = ".".join(rest) if _is_table(keys()[key]) else ""
+        inner = inner_key(rest, given[key].inside if key in given else {}) if _is_table(keys()[key]) else ""
         expected = (
             "no such key" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
         )
@@ -372,7 +383,7 @@ def _complaints(error: ValidationError, given: Flat) -> str:
     for (key, inner), (value, expected_texts) in found.items():
         stated = given.get(key, Given(value, "default"))
         shown = "***" if is_secret(key) else redact(str(value if inner else stated.value))
-        what = f"{stated.source}: {key}{f' ({inner})' if inner else ''} = {shown!r}: {', or '.join(expected_texts)}"
+        what = f"{stated.inside.get(inner, stated.source)}: {key}{f' ({inner})' if inner else ''} = {shown!r}: {', or '.join(expected_texts)}"
         texts.append(f"{what}. {keys()[key].description or ''}".rstrip())
     return "\n".join(
         texts[:_MOST_COMPLAINTS]

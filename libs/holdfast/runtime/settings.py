@@ -6,22 +6,16 @@ Defaults never bite a demonstration, and never trade real money: the only exchan
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import Amount, NotNegative, Positive
 from holdfast.contracts.rows import ExitLevel
 from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
 from holdfast.domain.instruments import canonical
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-Percent = Annotated[Positive, Field(le=1000)]
+from holdfast.runtime.exit_settings import AccountSettings, ExitSettings, Percent, Section, policy_table
 
 
 class BusSettings(Section):
@@ -117,20 +111,6 @@ class LimitSettings(Section):
     )
 
 
-class ExitSettings(Section):
-    """Seeds for positions whose intent names no exits. In percent of the price move."""
-
-    stop_loss_pct: Percent = Field(
-        Decimal(10), description="Stop-loss distance from the average entry price, in percent. Cannot be off."
-    )
-    take_profit_pct: Percent = Field(
-        Decimal(20), description="Take-profit distance from the average entry price, in percent."
-    )
-    max_hold_s: Positive | Literal["off"] = Field(
-        "off", description="Longest time a position is held, in market seconds, or off."
-    )
-
-
 class HedgingSettings(Section):
     allow: bool = Field(
         False,
@@ -172,6 +152,11 @@ class PaperSettings(Section):
     )
     leverage: Positive = Field(
         Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all."
+    )
+    maintenance_pct: NotNegative = Field(
+        Decimal("0.5"),
+        le=50,
+        description="Margin below which a venue would liquidate, in percent of the value: for the liquidation guard.",
     )
     partial_fill_pct: NotNegative = Field(
         Decimal(0), le=100, description="Chance that a fill is split in two, in percent, seeded."
@@ -310,6 +295,10 @@ class Settings(Section):
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     exits: ExitSettings = Field(default_factory=ExitSettings)
+    account: dict[str, AccountSettings] = Field(
+        default_factory=dict,
+        description="Written as [account.NAME.exits]: the keys of [exits] for one account.",
+    )
     hedging: HedgingSettings = Field(default_factory=HedgingSettings)
     instruments: dict[str, InstrumentSettings] = Field(default_factory=dict)
     producers: dict[str, ProducerSettings] = Field(
@@ -340,6 +329,11 @@ class Settings(Section):
     def keys_directory(self) -> Path:
         """Where keys and passwords live."""
         return Path(self.bus.keys) if self.bus.keys else self.dir / "keys"
+
+    @model_validator(mode="after")
+    def _policies_agree(self) -> Self:
+        policy_table(self)
+        return self
 
     def state_directory(self) -> Path:
         """Where the state files live."""

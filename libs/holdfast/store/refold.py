@@ -18,7 +18,7 @@ from holdfast.contracts.codes import ExitReason, FillKind, Kind, Leg, PositionSi
 from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.money import ONE, ZERO, add, canonical, mul, sub
 from holdfast.contracts.rows import PositionRow, book_id
-from holdfast.domain.policy import ExitPolicy
+from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill, base_of, signed
 
 SAME = (

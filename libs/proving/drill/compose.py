@@ -1,7 +1,8 @@
 """Holdfast in containers: the project's own docker-compose.yml, with a file over it that only adds what a drill needs.
 
 That is: a port of the bus on loopback, on a network of its own, so that the drill still reaches it when the services' network
-is cut; the bounds set short; and the folder that shifts a service's clock. `docker kill` counts for Docker as a wish, after
+is cut; a user of the bus who may do everything, in its ACL file; intents without a signature allowed, because the drill has
+no producer's key; the bounds set short; and the folder that shifts a service's clock. `docker kill` counts for Docker as a wish, after
 which it restarts nothing, so the drill starts again what it has killed.
 """
 
@@ -23,6 +24,9 @@ from proving.drill.world import ACCOUNTS, BOUNDS, BUS, SERVICES, Unavailable, to
 
 ROOT = Path(holdfast.__file__).parents[2]
 IMAGE = "holdfast:drill"
+USER, PASSWORD = "drill", "of-one-drill"
+"""Of a bus that lives as long as the drill and is reached from this machine alone."""
+MADE = f"holdfast secrets && echo 'user {USER} on >{PASSWORD} ~* &* +@all' >>/secrets/bus/users.acl"
 OURS = (*SERVICES, streams.DEMO)
 
 
@@ -75,11 +79,12 @@ class Compose:
         (self._base / "settings.env").write_text("\n".join(lines) + "\n", encoding="utf-8")
         over = {
             "image": IMAGE, "volumes": [f"{clocks}:/drill:ro"],
-            "environment": {"PYTHONPATH": "/drill", "DRILL_SKEW": "/drill/skew.json"},
+            "environment": {"PYTHONPATH": "/drill", "DRILL_SKEW": "/drill/skew.json", "HOLDFAST_BUS_REQUIRE_SIGNED": "false"},
         }  # fmt: skip
         document = {
             "version": "3.8",
             "services": dict.fromkeys(OURS, over)
+            | {"secrets": {"image": IMAGE, "command": ["sh", "-c", MADE]}}
             | {"redis": {"networks": ["bus", "drill"], "ports": [f"127.0.0.1:{self._port}:6379"]}},
             "networks": {"drill": {}},
         }
@@ -103,7 +108,9 @@ class Compose:
         return "redis" if name == BUS else name
 
     def client(self) -> "Redis":
-        return Redis(port=self._port, decode_responses=True, socket_timeout=5)
+        return Redis(
+            port=self._port, username=USER, password=PASSWORD, decode_responses=True, socket_timeout=5
+        )
 
     # -- processes ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,17 @@ from typing import Any
 
 from holdfast.contracts.codes import Code, OrderState, ResultStatus, Side, UpdateKind
 from holdfast.contracts.messages import Fill, OrderReserve
-from holdfast.domain import ledger_state, orders, policy, position, precheck, reserve, reserve_exit, settle
+from holdfast.domain import (
+    exit_policy,
+    ledger_state,
+    orders,
+    policy,
+    position,
+    precheck,
+    reserve,
+    reserve_exit,
+    settle,
+)
 from holdfast.domain.ledger_state import Change
 from holdfast.domain.position import Folded
 from holdfast.domain.reservation import Refused
@@ -51,8 +61,12 @@ def closes_judged_by_their_side(patch: Patch) -> None:
 def exit_as_large_as_asked(patch: Patch) -> None:
     record = reserve_exit._record
 
-    def uncut(state: Any, request: Any, order: Any, book: Any, held: Any, free: Decimal, *rest: Any) -> None:
-        record(state, request, order, book, held, max(free, order.quantity or held.quantity), *rest)
+    def uncut(
+        state: Any, request: Any, order: Any, book: Any, held: Any, free: Decimal, *rest: Any, whole: bool
+    ) -> None:
+        record(
+            state, request, order, book, held, max(free, order.quantity or held.quantity), *rest, whole=whole
+        )
 
     patch.setattr(reserve_exit, "_record", uncut)
     patch.setattr(ledger_state, "check_book", lambda *_: None)
@@ -70,7 +84,7 @@ def a_fill_of_an_ended_order_is_late(patch: Patch) -> None:
 
 
 def adds_take_their_own_exits(patch: Patch) -> None:
-    own = policy.ExitPolicy(Decimal(3), Decimal(4))
+    own = exit_policy.ExitPolicy(Decimal(3), Decimal(4))
 
     def as_asked(held: Any, *, entry_price: Decimal, take_profit: str | None, stop_loss: str | None) -> Any:
         return policy.seed_exits(

@@ -48,6 +48,8 @@ class SimBus:
         self.loop = loop
         self.server = GroupServer(self.wall_ms)
         self.gone_until_s = 0.0
+        self.skew_ms = 0
+        """The server's wall clock minus the world's."""
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._touched: set[bytes] = set()
         self.server.on_append = self._appended
@@ -55,7 +57,7 @@ class SimBus:
         """Told of every entry as it is appended."""
 
     def wall_ms(self) -> int:
-        return START_MS + int(self.loop.time() * 1000)
+        return START_MS + int(self.loop.time() * 1000) + self.skew_ms
 
     def _appended(self, name: bytes, entry_id: Id, fields: Fields) -> None:
         self._touched.add(name)
@@ -116,9 +118,17 @@ class SimBus:
         }
         return len(waiting)
 
-    def reach(self) -> None:
-        """Raises ConnectionError while the server is away."""
-        if self.loop.time() < self.gone_until_s:
+    def cut(self, process: Process, seconds: float) -> None:
+        """*process* loses its connections, and gets no new ones for so long."""
+        process.cut_until_s = self.loop.time() + seconds
+        for name in sorted(self._waiters):
+            for waiter in self._waiters[name]:
+                if waiter.process is process and not waiter.future.done():
+                    waiter.future.set_result(redis_errors.ConnectionError("Connection reset by peer"))
+
+    def reach(self, process: Process) -> None:
+        """Raises ConnectionError while the server is away, or *process* cut off."""
+        if self.loop.time() < max(self.gone_until_s, process.cut_until_s):
             raise redis_errors.ConnectionError("Error 111 connecting to sim:6379. Connection refused.")
 
 
@@ -138,7 +148,7 @@ class SimRedis:
         await process.wait(f"bus.{operation}.to", *FAST_S)
         if process.strike("bus.delay", operation):
             await process.wait("bus.delay", *SLOW_S)
-        self._bus.reach()
+        self._bus.reach(process)
         if process.strike("bus.lost_request", operation):
             await process.wait("bus.lost", *LOST_S)
             raise redis_errors.TimeoutError("Timeout reading from sim:6379")

@@ -15,6 +15,7 @@ KINDS: dict[str, float] = {
     "bus.lost_reply": 0.004,  # an error, and it has happened: an ambiguous append
     "bus.duplicate": 0.004,  # a write happens twice
     "bus.gone": 0.02,  # the server is unreachable for a while
+    "bus.cut": 0.02,  # one service does not reach it for a while
     "bus.rewind": 0.03,  # it restarts without the last commands, as from an old append-only file
     "bus.wipe": 0.015,  # it restarts empty
     "bus.trim": 0.04,  # a work stream loses entries that its group has not finished with
@@ -22,6 +23,7 @@ KINDS: dict[str, float] = {
     "bus.full": 0.02,  # no write is taken for a while
     # the ledger's store
     "store.busy": 0.03,
+    "store.down": 0.02,  # the disk is full for a while
     "store.full": 0.03,
     "store.failing": 0.02,  # an I/O error before the commit
     "store.ambiguous": 0.05,  # an I/O error after the commit
@@ -35,9 +37,11 @@ KINDS: dict[str, float] = {
     "venue.late": 0.15,  # a trade or an end is told later, perhaps after a cancel
     "venue.twice": 0.1,  # a trade is told twice
     "venue.shuffled": 0.2,  # trades are told in another order
+    "venue.down": 0.02,  # it answers nobody for a while
     "venue.record": 0.02,  # its record does not take a commit
     # clocks
     "clock.jump": 0.02,  # a service's wall clock jumps
+    "clock.server": 0.02,  # the bus server's does
     "clock.skew": 0.5,  # services' wall clocks differ from the start
     # producers
     "input.forged": 0.05,

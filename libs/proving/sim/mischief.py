@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAUSES_S = (0.5, 5.0, 61.0)
 AWAY_S = (0.1, 8.0)
 FULL_S = (1.0, 15.0)
+OUTAGE_S = (1.0, 30.0)
 
 
 class Mischief:
@@ -37,6 +38,7 @@ class Mischief:
         for service in list(self._world.processes):
             self._trouble(service)
         self._bus()
+        self._outages()
 
     def _strike(self, kind: str, where: str, note: str = "") -> bool:
         world = self._world
@@ -121,6 +123,20 @@ class Mischief:
             bus.server.is_full = True
             world.loop.call_later(dice.between("mischief|full", *FULL_S), self._room, context=Context())
 
+    def _outages(self) -> None:
+        """Long enough to be waited for, or too long."""
+        world, dice, now = self._world, self._world.dice, self._world.loop.time()
+        if self._strike("bus.cut", "network"):
+            process = world.processes.get(dice.pick("mischief|cut", world.services))
+            if process is not None:
+                world.bus.cut(process, dice.between("mischief|cut for", *OUTAGE_S))
+        if self._strike("store.down", "disk"):
+            world.outages.store_until_s = now + dice.between("mischief|store", *OUTAGE_S)
+        if self._strike("venue.down", "venue"):
+            world.outages.venue_until_s = now + dice.between("mischief|venue", *OUTAGE_S)
+        if self._strike("clock.server", "server"):
+            world.bus.skew_ms += dice.whole("mischief|server", -20_000, 20_000)
+
     def _room(self) -> None:
         self._world.bus.server.is_full = False
 
@@ -137,11 +153,17 @@ class Mischief:
             world.sometimes.note("trimmed past a group")
 
     def end(self) -> None:
-        """Nothing more happens, and what was paused, away or full is so no longer."""
+        """Nothing more happens; what was paused, away or full is so no longer, and clocks are right."""
         self._is_over = True
         bus = self._world.bus
         bus.server.is_full = False
-        bus.gone_until_s = min(bus.gone_until_s, self._world.loop.time())
+        now = self._world.loop.time()
+        bus.gone_until_s = min(bus.gone_until_s, now)
+        self._world.outages.store_until_s = self._world.outages.venue_until_s = now
+        bus.skew_ms = 0
+        self._world.set_clocks_right()
+        for process in self._world.processes.values():
+            process.cut_until_s = now
         for process in [*self._world.processes.values(), *self._world.others]:
             if process.is_paused:
                 process.resume()

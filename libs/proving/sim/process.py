@@ -11,6 +11,7 @@ import contextlib
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ class Points:
         self.killed: dict[str, int] = {}
 
 
+@dataclass(slots=True)
+class Outages:
+    """What is down, and until when (virtual s)."""
+
+    store_until_s: float = 0.0
+    """The disk of the ledger is full."""
+    venue_until_s: float = 0.0
+    """The venue answers nobody."""
+
+
 class Process:
     """See the module. Made by the world for one incarnation."""
 
@@ -59,6 +70,9 @@ class Process:
         self.service, self.number, self.loop = service, number, loop
         self.dice, self.faults, self.trace, self.points = dice, faults, trace, points
         self.is_dead = self.is_paused = False
+        self.outages = Outages()
+        self.cut_until_s = 0.0
+        """Until then it does not reach the bus."""
         self.skew_ms = 0
         """Its wall clock minus the world's."""
         self.exit_code: int | None = None

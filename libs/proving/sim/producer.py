@@ -21,6 +21,8 @@ REPEAT_AFTER_S = 5.0
 EXPIRED_MS = 3_600_000
 """So long ago that no clock of this world can think it is still to come."""
 NOT_AN_END = frozenset({"accepted", "unknown"})
+TO_A_STRANGER = "duplicate"
+"""The answer to whoever used an id once more with other content: the first answer stands."""
 FORGED: tuple[bytes, ...] = (
     b"",
     b"not json",
@@ -57,6 +59,8 @@ class Producer:
         self._bus, self._market, self._dice, self._faults, self._trace = bus, market, dice, faults, trace
         self._accounts = accounts
         self.wishes: dict[str, Wish] = {}
+        self.contradicted: list[tuple[str, str]] = []
+        """Wishes that were told two different ends."""
         self._controls = 0
         self._sides: dict[str, str] = {}
         self.is_wishing = True
@@ -201,8 +205,12 @@ class Producer:
             return
         answer = orjson.loads(fields[b"body"])
         wish = self.wishes.get(answer["intent_id"])
-        if wish is not None and answer["status"] not in NOT_AN_END:
-            wish.ended = answer["status"]
+        if wish is None or answer["status"] in NOT_AN_END or answer["status"] == TO_A_STRANGER:
+            return
+        if wish.ended not in {"", answer["status"]}:
+            text = f"wish {answer['intent_id']} ended as {wish.ended}, and then as {answer['status']}"
+            self.contradicted.append(("INV-4", text))
+        wish.ended = answer["status"]
 
     def unanswered(self) -> list[str]:
         """Ids of wishes that have not been told their end."""

@@ -77,7 +77,7 @@ def _complaints(world: "World") -> list[tuple[str, str]]:
         found.append(
             ("INV-2", f"not armed: {told}; {len(inspector.positions())} positions, ledger at {inspector.seq}")
         )
-    found += inspector.watch.leftovers() + world.producer.outlived()
+    found += inspector.watch.leftovers() + world.producer.outlived() + world.producer.contradicted
     return found + _crossed(world) + _files(world) + _views(world)
 
 
@@ -96,7 +96,7 @@ def _crossed(world: "World") -> list[tuple[str, str]]:
 
 
 def _files(world: "World") -> list[tuple[str, str]]:
-    """The state files parse, are of this sequence, and hold the same positions as the ledger."""
+    """The state files parse, are of this sequence, hold the same positions as the ledger, and the light is green."""
     folder, found = world.settings.state_directory(), []
     documents: dict[str, Any] = {}
     for name in ("positions_state", "positions_ledger", "kpis_v7", "status"):
@@ -108,6 +108,9 @@ def _files(world: "World") -> list[tuple[str, str]]:
     for name, document in documents.items():
         if document["seq"] != seq:
             found.append(("INV-8", f"{name}.json is of {document['seq']}, the ledger at {seq}"))
+    light = documents.get("status", {})
+    if light.get("status") != "consistent":
+        found.append(("INV-10", f"the light is {light.get('status')}: {light.get('reasons')}"))
     entries = documents.get("positions_ledger", {}).get("entries", [])
     held = sorted(row["position_id"] for row in world.inspector.positions())
     if sorted(entry["position_id"] for entry in entries) != held:

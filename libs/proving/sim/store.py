@@ -102,6 +102,8 @@ class SimCursor:
     def _begin(self, sql: str) -> Any:
         process = self._process
         process.cross("store", "begin", "before")
+        if process.loop.time() < process.outages.store_until_s:
+            raise sqlite_error("database or disk is full", sqlite3.SQLITE_FULL)
         if process.strike("store.busy", "begin"):
             raise sqlite_error("database is locked", sqlite3.SQLITE_BUSY)
         return self._cursor.execute(sql)

@@ -88,7 +88,8 @@ class SimVenue(PaperVenue):
         process = self.process
         try:
             process.cross("venue", operation, "before")
-            if process.strike("venue.lost_request", operation):
+            is_down = process.loop.time() < process.outages.venue_until_s
+            if is_down or process.strike("venue.lost_request", operation):
                 await process.wait("venue.lost", *SLOW_BACK_S)
                 raise Unanswered(f"{operation}: no answer")
             answer = await self._arrive(operation, run)

@@ -53,7 +53,7 @@ class Watch:
     ) -> None:
         self._ledger, self._server, self._report = ledger, server, report
         self._sent: set[str] = set()
-        self._proposed: dict[str, str] = {}
+        self._proposed: dict[tuple[str, str], str] = {}
         self._bodies: dict[tuple[bytes, Id], bytes] = {}
         self._dead: set[tuple[str, str]] = set()
         self._first: dict[tuple[bytes, str], bytes] = {}
@@ -112,7 +112,9 @@ class Watch:
             order = reserve.get("order")
             if order and order["role"] == "entry":
                 self._judge_entry(reserve)
-            known = self._proposed.setdefault(reserve["intent_id"], order["order_id"]) if order else None
+            # A close without a side means the leg that is open: seen again later, that may be the other one.
+            key = (reserve["intent_id"], reserve.get("leg", "net"))
+            known = self._proposed.setdefault(key, order["order_id"]) if order else None
             if order and known != order["order_id"]:
                 text = (
                     f"intent {reserve['intent_id']} was proposed as order {known}, now as {order['order_id']}"

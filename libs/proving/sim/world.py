@@ -29,7 +29,7 @@ from proving.sim.inspector import Inspector
 from proving.sim.loop import SimLoop
 from proving.sim.market import Market
 from proving.sim.person import Person
-from proving.sim.process import Dead, Locks, Points, Process
+from proving.sim.process import Dead, Locks, Outages, Points, Process
 from proving.sim.producer import Producer
 from proving.sim.reading import PlainReading
 from proving.sim.sometimes import Sometimes
@@ -83,7 +83,7 @@ class World:
         self.trace = Trace(setup.keep_lines)
         self.faults = Faults(self.dice, setup.only, setup.kinds, setup.times)
         self.bus = SimBus(self.loop)
-        self.locks = Locks()
+        self.locks, self.outages = Locks(), Outages()
         self.settings = self._settings()
         self.sometimes = Sometimes()
         self.bus.taps += [self.trace.entry, self.sometimes.hear]
@@ -146,7 +146,7 @@ class World:
         process = Process(
             service, self._numbers, loop=self.loop, dice=self.dice, faults=self.faults, trace=self.trace, points=self.points
         )  # fmt: skip
-        process.skew_ms = self._skews[service]
+        process.skew_ms, process.outages = self._skews[service], self.outages
         process.on_death, process.on_step = self._died, self.inspector.step
         self.trace.fault(self.loop.time(), f"{process!r} starts")
         task = process.run(self._serve(process))
@@ -262,6 +262,12 @@ class World:
     def _spawn(self, service: str) -> None:
         if not self.is_ending and service not in self.processes:
             self.processes[service] = self.start(service)
+
+    def set_clocks_right(self) -> None:
+        """Every service's wall clock is the world's from now on."""
+        self._skews = dict.fromkeys(SERVICES, 0)
+        for process in [*self.processes.values(), *self.others]:
+            process.skew_ms = 0
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
