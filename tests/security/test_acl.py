@@ -28,7 +28,7 @@ WRITES = {
     }
     | COMMON,
     "executor": {"order.reserve", "order.status", "fill"} | COMMON,
-    "exit_scanner": {"order.intent.exit", "exit.adjust"} | COMMON,
+    "exit_scanner": {"order.intent.exit", "exit.adjust", "exit.evaluated"} | COMMON,
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
     "demo": {"order.intent"} | COMMON,
