@@ -82,7 +82,7 @@ def say(text: str) -> None:
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
-HEAD = """# Soak: an hour at half of the highest rate
+HEAD = """# Soak: half of the highest rate, for long
 
 Written by `make soak` ([benchmarks/soak.py](../../benchmarks/soak.py)). First the highest rate was measured, on the machine as busy as it was: {highest} intents/s;
 then half of it was sent evenly for {minutes} minutes with every service running: {sent} intents, {ended} of them ended when the last sample was taken. Half of them

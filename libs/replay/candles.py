@@ -42,7 +42,7 @@ from replay.path import (
     was_moved,
 )
 from replay.signals import Signal, sort_out
-from services.market_feed.recorded import Recording
+from services.market_feed.recorded import BadRecording, Recording
 
 Steps = Callable[[PositionRow, Waits, View], Iterator[Step]]
 _MOST_FILLS = 20
@@ -76,9 +76,14 @@ class _Symbol:
         """Market time of the candle before, ms."""
 
     def candles(self) -> Iterator[tuple[int, bool, Candle, "_Symbol"]]:
-        """(time, is it the last, candle, this), oldest first."""
+        """(time, is it the last, candle, this), oldest first. Raises BadRecording for a price that is none."""
         before: Candle | None = None
         for candle in self.recording.candles():
+            if candle.low <= 0:
+                path = self.recording.file.path
+                raise BadRecording(
+                    f"{path}: the candle of {candle.at} has a low of {candle.low}; a price is above zero"
+                )
             if before is not None:
                 yield before.at, False, before, self
             before = candle

@@ -46,11 +46,11 @@ class TickRun:
     async def _show(self, quote: Quote) -> None:
         self._shown += 1
         self._outcome.moment = quote.at
-        self._last[quote.symbol] = quote
-        await self._machine.tick(
-            tick_of(self._shown, quote.at, quote.symbol, quote.bid, quote.ask, quote.last)
-        )
-        self._outcome.price(quote.symbol, quote.last)
+        tick = tick_of(self._shown, quote.at, quote.symbol, quote.bid, quote.ask, quote.last)
+        await self._machine.tick(tick)
+        if 0 < quote.bid <= quote.ask and quote.last > 0:  # what is no price sizes nothing and closes nothing
+            self._last[quote.symbol] = quote
+            self._outcome.price(quote.symbol, quote.last)
 
     async def _act(self, waiting: deque[Signal]) -> None:
         """The signals of one moment, symbol by symbol: exits, then the entry."""

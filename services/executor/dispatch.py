@@ -6,7 +6,7 @@ The one rule that everything here serves: an order is sent once, by the incarnat
 and never sent; that one is absent is believed only of look-ups later than `send_by` and the venue's own delays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.contracts.codes import Code, OrderState, OrderType, Role, StatusKind, TimeInForce
@@ -263,6 +263,7 @@ class Dispatcher:
                 continue
             self._cancels[order_id] = now + self._resend_after_ms
             groups.setdefault((row.account, row.exchange), []).append(row)
+        self._guard.asked_no_more("cancel", lambda: self._venues_of(self._cancels))
         outputs: list[Outgoing] = []
         for key, rows in groups.items():
             venue, wall = self._guard.venues[key], self._clock.wall_ms()
@@ -285,10 +286,15 @@ class Dispatcher:
             look.times += 1
             look.due = now + min(patience_ms(LOOK_AGAIN_MS, look.times), 5_000)
             groups.setdefault((row.account, row.exchange), []).append(order_id)
+        self._guard.asked_no_more("look-up", lambda: self._venues_of(self.lookups))
         outputs: list[Outgoing] = []
         for key, order_ids in groups.items():
             outputs += await self._look_up(key, order_ids)
         return outputs
+
+    def _venues_of(self, order_ids: Iterable[str]) -> set[Key]:
+        rows = (self._view.orders.get(order_id) for order_id in order_ids)
+        return {(row.account, row.exchange) for row in rows if row is not None}
 
     async def _look_up(self, key: Key, order_ids: Sequence[str]) -> list[Outgoing]:
         venue, asked_at = self._guard.venues[key], self._clock.wall_ms()

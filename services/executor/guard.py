@@ -5,7 +5,7 @@ same read succeeds, and the light turns red. A record that another process has t
 """
 
 import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from holdfast.contracts.codes import Code
@@ -53,11 +53,25 @@ class Guard:
             return None
         except RecordTaken as error:
             raise Terminal(str(error), EXIT_HELD) from error
+        self._answered(key, what)
+        return result
+
+    def _answered(self, key: Key, what: str) -> None:
         if key in self._trouble:
             self._trouble[key].pop(what, None)
             if not self._trouble[key]:
                 del self._trouble[key]
-        return result
+
+    def asked_no_more(self, what: str, asked: Callable[[], Collection[Key]]) -> None:
+        """A question of this kind that failed, and that nobody has reason to ask again, stands in nobody's way: its order has ended
+        otherwise. *asked*: the venues of which it still will be asked.
+        """
+        failed = [key for key, troubles in self._trouble.items() if what in troubles]
+        if failed:
+            still = asked()
+            for key in failed:
+                if key not in still:
+                    self._answered(key, what)
 
     async def send(self, key: Key, rows: Sequence[OrderRow], now_ms: int) -> list[Outcome]:
         """Outcomes of sending *rows*; whatever raises leaves them UNKNOWN, because it may have raised after the wire."""

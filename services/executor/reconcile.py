@@ -39,6 +39,8 @@ Held = dict[tuple[str, Leg], Decimal]
 class _Difference:
     """How often in a row a book differed, and how."""
 
+    key: Key
+    place: tuple[str, Leg]
     text: str
     seen: int = 1
 
@@ -136,20 +138,20 @@ class Reconciler:
         theirs = _by_book(shown)
         outputs: list[Outgoing] = []
         owed = self._owed.symbols()
-        for symbol, leg in sorted(theirs.keys() | before.keys()):
+        for symbol, leg in sorted(theirs.keys() | before.keys() | self._differed(key)):
             book = book_id(*key, symbol, leg)
             there, here = theirs.get((symbol, leg), ZERO), before.get((symbol, leg), ZERO)
             if there == here:
                 self._differences.pop(book, None)
                 self._owed.agrees(symbol)
             elif (*key, symbol) not in owed and not self._is_moving(book):
-                outputs += await self._differ(
-                    key,
-                    symbol,
-                    book,
-                    f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}",
-                )
+                text = f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}"
+                outputs += await self._differ(key, (symbol, leg), book, text)
         return outputs
+
+    def _differed(self, key: Key) -> set[tuple[str, Leg]]:
+        """Where a difference was seen: compared again even where neither side holds anything by now."""
+        return {difference.place for difference in self._differences.values() if difference.key == key}
 
     def _held_by_ledger(self, key: Key) -> Held:
         rows = (row for row in self._view.positions.values() if (row.account, row.exchange) == key)
@@ -163,15 +165,15 @@ class Reconciler:
             row.state in _MOVING for row in self._view.live_orders(book)
         )
 
-    async def _differ(self, key: Key, symbol: str, book: str, text: str) -> list[Outgoing]:
+    async def _differ(self, key: Key, place: tuple[str, Leg], book: str, text: str) -> list[Outgoing]:
         known = self._differences.get(book)
         if known is None or known.text != text:
-            self._differences[book] = _Difference(text)
+            self._differences[book] = _Difference(key, place, text)
             return []
         known.seen += 1
         if known.seen == len(READ_AGAIN_MS):
             log.warning("%s; publishing its trades again", text)
-            return await self._repair(key, symbol)
+            return await self._repair(key, place[0])
         if known.seen == len(READ_AGAIN_MS) + 1:
             log.error("%s; no entries on this book until a person has looked", text)
         return []

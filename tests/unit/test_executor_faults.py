@@ -10,7 +10,7 @@ from holdfast.domain.instruments import resolve
 from holdfast.runtime.settings import PaperSettings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
-from holdfast.venues.port import Rules
+from holdfast.venues.port import Rules, VenueUnreadable
 from tests.unit._executor import START, D, World
 from tests.unit.test_executor import opened, ready
 
@@ -142,6 +142,59 @@ async def test_a_difference_that_lasts_turns_the_light_red_and_blocks_the_book()
     world.venue.extra = D(0)
     await world.pass_time(60_000)
     assert world.executor.heartbeat()["unreadable"] is None
+
+
+async def test_a_difference_is_over_when_nothing_is_held_on_either_side():
+    """One wrong answer, then the position closes: the book stayed blocked for good (simulator, seed 2)."""
+    world = await opened()
+    world.venue.extra = D(-1)
+    await world.pass_time(66_000)
+    assert world.executor.heartbeat()["unreadable"] == "main/paper/BTC/USDT: the venue holds 0, the ledger 1"
+    world.venue.extra = D(0)
+    await world.give_exits(world.close())
+    await world.settle()
+    world.venue.fill_all()
+    await world.tick()
+    await world.settle()
+    assert not world.ledger.state.positions
+    await world.pass_time(61_000)
+    assert world.executor.heartbeat()["unreadable"] is None
+    await world.tick()
+    await world.give(world.buy())
+    (passed,) = world.of(OrderReserve)
+    assert passed.order is not None
+
+
+@pytest.mark.parametrize("what", ["cancel", "look_up"])
+async def test_a_question_that_nobody_asks_any_more_stands_in_nobodys_way(what, monkeypatch):
+    """It failed once, and the order ended by itself: no entry passed until the next cancel or look-up (simulator, seeds 16 and 18)."""
+    world = await ready()
+    await world.give(world.buy(type="limit", price="90"))
+    await world.settle()
+    (order,) = world.venue.orders.values()
+
+    async def silent(*_, **__):
+        raise VenueUnreadable("scripted: no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.venue, what, silent)
+        if what == "cancel":
+            await world.give(world.entry(action="cancel", symbol="BTC/USDT"))
+            await world.settle()
+        else:
+            world.executor.dispatcher.look_up_soon(order.order_id)
+            await world.time()
+        assert world.executor.heartbeat()["unreadable"] is not None
+        world.venue.fill(order.order_id)
+        await world.tick()
+        await world.settle()
+        assert not world.ledger.state.orders
+        await world.pass_time(1_000)
+    assert world.executor.heartbeat()["unreadable"] is None
+    await world.tick()
+    await world.give(world.buy())
+    (passed,) = world.of(OrderReserve)
+    assert passed.order is not None
 
 
 async def test_an_order_that_the_venue_forgot_is_told_and_not_taken_for_absent():

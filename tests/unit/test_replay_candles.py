@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.market_feed.recorded import BadRecording
 from tests.unit._replay import D, mirrored, run_candles, told
 
 FLAT = (100, 100, 100, 100)
@@ -150,3 +151,13 @@ def test_fees_and_slippage_are_paid_on_both_sides(tmp_path):
     assert (trade.entry_price, trade.exit_price) == (D(110), D(99))
     assert (trade.fees, trade.profit) == (D("2.09"), D("-13.09"))
     assert trade.profit_ratio == -0.119
+
+
+def test_a_price_of_zero_is_none(tmp_path):
+    with pytest.raises(BadRecording, match=r"btcusdt\.csv: the candle of 1700000100000 has a low of 0"):
+        run_candles(tmp_path, [FLAT, (100, 100, 0, 100), FLAT], [ENTER])
+
+
+def test_one_candle_alone_makes_no_trade(tmp_path):
+    outcome = run_candles(tmp_path, [FLAT], [ENTER])
+    assert (outcome.trades, [why for _, why in outcome.ignored]) == ([], ["no candle follows it"])

@@ -87,6 +87,13 @@ def test_a_bad_print_fires_nothing(tmp_path):
     assert told(outcome) == [("long", 1, 4, 100, 102, "force_exit")]
 
 
+def test_a_tick_without_a_price_sizes_nothing_and_closes_nothing(tmp_path):
+    quotes = [(100, 100), (0, 0), (100, 100), (101, 101), (0, 0)]
+    outcome = run(tmp_path, quotes, [(1, "enter_long")])
+    assert told(outcome) == [("long", 2, 4, 100, 101, "force_exit")]
+    assert outcome.drawdown == 0
+
+
 def test_several_symbols_share_one_timeline_and_one_purse(tmp_path):
     btc = write_quotes(tmp_path / "a.csv", [(100, 100)] * 4)
     eth = write_quotes(tmp_path / "b.csv", [(10, 10)] * 4)

@@ -170,7 +170,7 @@ class Producer:
                 "state": "active",
                 "by": "mallory",
             }
-            self._send(orjson.dumps(forged), CONTROL.name.encode())
+            self._send(orjson.dumps(forged), CONTROL.name.encode(), wake=False)
         self._control("active")
 
     def _control(self, state: str) -> None:
@@ -192,12 +192,13 @@ class Producer:
             document = orjson.loads(dice.pick("producer|changed", list(self.wishes.values())).body)
             self._send(orjson.dumps({**document, "quantity": "0.77"}))
 
-    def _send(self, body: bytes, stream: bytes = ORDER_INTENT.name.encode()) -> None:
+    def _send(self, body: bytes, stream: bytes = ORDER_INTENT.name.encode(), *, wake: bool = True) -> None:
         bus = self._bus
         if bus.loop.time() < bus.gone_until_s or bus.server.is_full:
             return
         bus.server.append(stream, {b"body": body})
-        bus.wake()
+        if wake:
+            bus.wake()
 
     def _hear(self, name: bytes, _: Id, fields: Fields) -> None:
         if name != _RESULTS:

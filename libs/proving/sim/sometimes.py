@@ -26,7 +26,7 @@ SOMETIMES: dict[str, str] = {
     "a second executor refused": "by the lock of the first",
     "zombie ledger fenced": "a ledger woke beside its successor, and could not write",
     "zombie executor fenced": "an executor woke beside its successor, and could not trade",
-    "fill after its end": "a fill was applied to an order that had ended already",
+    "fill after its end": "a fill came after the end of its order had been told, or recorded",
     "partial fill": "an order filled in parts",
     "stop-loss fired": "",
     "take-profit fired": "",
@@ -67,6 +67,8 @@ class Sometimes:
         self.seen: Counter[str] = Counter()
         self._states: dict[str, str] = {}
         self._unknown: set[str] = set()
+        self._claimed: set[str] = set()
+        """Orders whose end has been told, with more filled than the ledger had seen."""
         self.told: set[tuple[str, str]] = set()
         """(account, trade id) of every fill that the venue has told by itself."""
         self._last_tick_ms = 0
@@ -94,7 +96,7 @@ class Sometimes:
 
     def _update(self, update: dict[str, Any]) -> None:
         for fill in update.get("fills", ()):
-            if self._states.get(fill["order_id"]) in _ENDED:
+            if fill["order_id"] in self._claimed or self._states.get(fill["order_id"]) in _ENDED:
                 self.note("fill after its end")
             if (fill["account"], fill["trade_id"]) not in self.told:
                 self.note("reconciled")
@@ -110,6 +112,8 @@ class Sometimes:
 
     def _order(self, order: dict[str, Any]) -> None:
         order_id, state = order["order_id"], order.get("state", "reserved")
+        if order.get("claimed"):
+            self._claimed.add(order_id)
         before = self._states.get(order_id)
         self._states[order_id] = state
         if state == before:

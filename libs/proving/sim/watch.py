@@ -36,6 +36,7 @@ _RESERVE, _FILL, _DEAD = (stream.name.encode() for stream in (ORDER_RESERVE, FIL
 _INBOX = frozenset(stream.name.encode() for stream in (ORDER_STATUS, CONTROL, EXIT_ADJUST))
 _OURS = frozenset({_FILL, *_INBOX})
 """Streams whose messages can all be applied, but for an id that was used before with other content."""
+STALE = "position_version:"
 _LEDGER = LEDGER.encode()
 _EXECUTOR = EXECUTOR.encode()
 _INTENTS = frozenset(stream.name.encode() for stream in (ORDER_INTENT, ORDER_INTENT_EXIT))
@@ -123,7 +124,8 @@ class Watch:
         elif name == _DEAD:
             letter = orjson.loads(fields[b"body"])
             self._dead.add((letter["stream"], letter["entry_id"]))
-            if self._could_be_used(letter["stream"].encode(), letter["payload"].encode()):
+            is_stale = STALE in letter["error"]  # a person's wish for a position that has changed since
+            if not is_stale and self._could_be_used(letter["stream"].encode(), letter["payload"].encode()):
                 text = f"{letter['stream']} {letter['entry_id']} is a dead letter: {letter['error']}"
                 self._report("INV-4", text)
 
