@@ -32,9 +32,11 @@ WRITES = {
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
     "demo": {"order.intent"} | COMMON,
-    "cli": {"order.intent", "order.intent.exit", "control", "exit.adjust", "fill", "prediction"} | COMMON,
+    "cli": {"order.intent", "order.intent.exit", "control", "exit.adjust", "fill", "prediction", "alert.ack"}
+    | COMMON,
     "viewer": set(),
-    "dashboard": {"order.intent.exit", "control", "exit.adjust", "fill"} | COMMON,
+    "dashboard": {"order.intent.exit", "control", "exit.adjust", "fill", "alert.ack"} | COMMON,
+    "alerts": {"alert"} | COMMON,
     "mine": {"order.intent.mine"},
     "other": {"order.intent.other"},
 }
@@ -42,6 +44,7 @@ LEDGERS = {"ledger.updated", "ledger.snapshot"}
 WORK_OF = {
     "executor": {"order.intent", "order.intent.exit", "order.intent.mine", "order.intent.other"},
     "ledger": {"order.reserve", "order.status", "fill", "snapshot.request", "exit.adjust", "control"},
+    "alerts": {"alert.ack"},
 }
 READS = {
     "ledger": LEDGERS | {"exit.thresholds", "heartbeat"},
@@ -49,6 +52,7 @@ READS = {
     "exit_scanner": LEDGERS | {"market.tick", "prediction", "exit.thresholds", "heartbeat"},
     "state_publisher": LEDGERS | {"order.blocked_by_invariant", "ledger.trade", "market.tick", "heartbeat"},
     "market_feed": LEDGERS | {"heartbeat"},
+    "alerts": LEDGERS | {"heartbeat", "market.tick", "order.blocked_by_invariant", "dead.letter", "alert"},
     "demo": LEDGERS | {"intent.result", "order.blocked_by_invariant", "market.tick", "heartbeat"},
     "mine": {"intent.result", "order.blocked_by_invariant"},
     "other": {"intent.result", "order.blocked_by_invariant"},

@@ -190,8 +190,13 @@ class Client:
             ) from error
 
     async def drop(self, stream: Stream, entry_id: str) -> int:
-        """Remove one entry; how many were removed."""
-        return int(await self.redis.xdel(self.prefix + stream.name, entry_id))
+        """Remove one entry; how many were removed. Raises ContractViolation where this user of the bus may not."""
+        try:
+            return int(await self.redis.xdel(self.prefix + stream.name, entry_id))
+        except NoPermissionError as error:
+            raise ContractViolation(
+                "stream", f"only the bus's admin may remove entries of {stream.name}"
+            ) from error
 
     async def ask(
         self, outputs: Sequence[Outgoing], answers: Stream, take: Callable[[Message], bool], seconds: float

@@ -95,10 +95,14 @@ def drop(key: Key, directory: Dir = None, config: Config = None) -> None:
     """Remove it for good. A book that it disputed stays disputed."""
 
     async def work(client: "Client") -> int:
+        from holdfast.contracts.base import ContractViolation
         from holdfast.contracts.streams import DEAD_LETTER
 
         entry_id, _ = await _find(client, key)
-        return await client.drop(DEAD_LETTER, entry_id)
+        try:
+            return await client.drop(DEAD_LETTER, entry_id)
+        except ContractViolation as error:
+            fail(f"{key} cannot be removed: {error}")
 
     if not on_bus(directory, config, work):
         fail(f"{key} was gone already")

@@ -88,7 +88,7 @@ ORDER_BLOCKED = _view(
     m.OrderBlocked,
     "a refused intent: code, reason, what is held, what is in the way",
     (LEDGER,),
-    (STATE_PUBLISHER, DASHBOARD, ANYONE),
+    (STATE_PUBLISHER, DASHBOARD, ALERTS, ANYONE),
     100_000,
 )
 INTENT_RESULT = _view(
@@ -156,7 +156,7 @@ MARKET_TICK = _view(
     m.Tick,
     "bid, ask, last",
     (MARKET_FEED,),
-    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DASHBOARD, DEMO),
+    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DASHBOARD, ALERTS, DEMO),
     20_000,
 )
 PREDICTION = _view(
@@ -183,7 +183,7 @@ HEARTBEAT = _view(
     m.Heartbeat,
     "proof of life and of progress",
     (EVERYONE,),
-    (STATE_PUBLISHER, DASHBOARD),
+    (STATE_PUBLISHER, DASHBOARD, ALERTS),
     10_000,
 )
 DEAD_LETTER = _view(
@@ -191,7 +191,7 @@ DEAD_LETTER = _view(
     m.DeadLetter,
     "an entry that a service could not use, kept whole",
     (EVERYONE,),
-    (PEOPLE, DASHBOARD),
+    (PEOPLE, DASHBOARD, ALERTS),
     100_000,
 )
 
