@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.contracts.streams import ALERT, DEAD_LETTER, FILL
-from holdfast.runtime.settings import AlertSettings
+from holdfast.runtime.alert_settings import AlertSettings
 from services.alerts.app import build as build_alerts
 from tests.integration._cli import settings_of
 
