@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak docs tail restart status clean
+.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
@@ -51,9 +51,23 @@ load: .venv/.dev ## bursts, slow parts, a full bus: figures into docs/benchmarks
 soak: .venv/.dev ## an hour at half of the highest rate: does anything grow?
 	$(BIN)/python -m benchmarks.soak --out docs/benchmarks
 
-docs: .venv/.runtime ## write again what is generated from the code: .env.example, docs/streams.md
+audit: .venv/.audit ## known faults of what is installed to run; says so where their list cannot be reached
+	@mkdir -p var && rm -f var/audit.json; \
+	$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off --format json --output var/audit.json -r requirements.lock 2>var/audit.log; \
+	code=$$?; if [ ! -s var/audit.json ] || grep -q skip_reason var/audit.json; then tail -n 1 var/audit.log; \
+	echo "audit: NOT DONE. The list of known faults cannot be reached from here, or not for every package; nothing is said."; \
+	elif [ $$code -eq 0 ]; then echo "audit: nothing is known against any version in requirements.lock"; \
+	else cat var/audit.json; echo; echo "audit: something is known against what is listed with vulns above"; exit $$code; fi
+
+fuzz: .venv/.fuzz ## every decoder, guided by coverage, for three minutes (Linux)
+	mkdir -p var/fuzz && $(BIN)/python -m tests.fuzz.atheris_decoders -max_total_time=180 -max_len=4096 -artifact_prefix=var/fuzz/ var/fuzz
+
+docs: .venv/.runtime ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
+
+screenshots: .venv/.dev ## the dashboard's pictures in docs/images, by real Chromium (CHROMIUM=/path if not on PATH)
+	$(BIN)/python -m tests.browser.screenshots
 
 tail: .venv/.runtime ## follow a stream: make tail S=fill
 	$(BIN)/holdfast tail $(S)
@@ -64,8 +78,10 @@ restart: .venv/.runtime ## restart one service: make restart S=executor
 status: .venv/.runtime ## what is held, and whether it is protected
 	$(BIN)/holdfast status
 
-lock: .venv/.dev ## resolve dependencies again into the two locks
+lock: .venv/.dev ## resolve dependencies again into the locks
 	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock pyproject.toml
+	$(LOCK) --group fuzz --constraints requirements-dev.lock --output-file requirements-fuzz.lock pyproject.toml
 	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --constraints requirements-dev.lock --output-file requirements.lock
 
 install: .venv/.runtime ## only install what running needs
@@ -85,4 +101,12 @@ clean: ## remove the environment and caches; data stays
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.audit: requirements-audit.lock .venv/.dev
+	$(PIP) install --quiet --require-hashes -r requirements-audit.lock
+	@touch $@
+
+.venv/.fuzz: requirements-fuzz.lock .venv/.dev
+	$(PIP) install --quiet --require-hashes -r requirements-fuzz.lock
 	@touch $@

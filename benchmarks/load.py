@@ -250,7 +250,7 @@ HEAD = """# Load: more than it can take at once
 Written by `make load` ([benchmarks/load.py](../../benchmarks/load.py)). Every service runs, on a bus and a store of its own; half of the intents open
 a position, half close one, over eight accounts and fifty symbols. Absolute figures are those of the machine and of what else ran on it; what counts is
 that memory comes to a bound, that everybody waits for who is slower, and that every intent which the bus took has exactly one end.
-An hour at half of the highest rate: [soak.md](soak.md).
+Half of the highest rate for long: [soak.md](soak.md).
 """
 WHAT = {
     "burst": "That many intents at once, waited out to the last answer. Entries wait in `order.intent`, because the executor has at most two rounds of 25 outstanding; so nothing behind it grows.",

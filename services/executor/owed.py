@@ -21,7 +21,7 @@ from holdfast.contracts.wire import Out, Outgoing
 from services.executor.desk import patience_ms
 
 KEEP_KNOWN = 50_000
-"""Most keys of confirmed fills that are remembered, about 200 bytes each: more than a reconciliation reads back. One that was
+"""Most keys of confirmed fills that are remembered, about 150 bytes each: more than a reconciliation reads back. One that was
 forgotten and is read back is published once more, and the ledger knows it."""
 SURE_AFTER = 3
 """Publications after which a fill of an ended order counts as applied, if the positions agree."""

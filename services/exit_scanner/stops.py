@@ -9,7 +9,7 @@ reach back to the mark, the stop is the same, to the tick, and so is the exit.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from holdfast.contracts.exit_messages import ExitAdjust
@@ -41,6 +41,8 @@ class Stops:
 
     def __init__(self, view: LedgerView, triggers: Triggers) -> None:
         self._view, self._triggers = view, triggers
+        self.atr_of: Callable[[str], Atr] = lambda _: Atr()
+        """Makes the average true range of a symbol, which ticks then feed; a replay of candles gives one that candles feed."""
         self._recent: dict[str, deque[Quote]] = {}
         self._atr: dict[str, Atr] = {}
         self._without_atr: dict[str, set[str]] = {}
@@ -74,7 +76,7 @@ class Stops:
         recent = self._recent.get(symbol)
         if recent is None:
             recent = self._recent[symbol] = deque(maxlen=KEEP)
-            self._atr[symbol] = Atr()
+            self._atr[symbol] = self.atr_of(symbol)
         recent.append(quote)
         self._atr[symbol].tick(quote.bid if quote.last is None else quote.last, quote.at)
         waiting = self._without_atr.get(symbol)

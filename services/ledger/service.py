@@ -235,7 +235,7 @@ class Ledger:
         if isinstance(message, Control):
             return control(self.state, message, now_ms)
         if isinstance(message, ExitAdjust):
-            return adjust(self.state, message)
+            return adjust(self.state, message, now_ms)
         raise Terminal(f"the ledger has no handler for {type(message).__name__}")
 
     def _note(self, message: Message, known: Known, applied: _Applied) -> None:

@@ -14,7 +14,7 @@ and not in the middle of a run; what was found is remembered by a hash of its co
 import csv
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -49,10 +49,19 @@ class Recording:
     interval_ms: int
     digest: str
     """Of its content: a changed file is another one."""
+    kept: tuple[Row, ...] = field(default=(), compare=False, repr=False)
+    """Its rows, where whoever checked it wanted them kept and they are not too many."""
 
     @property
     def ticks(self) -> int:
         return self.rows * (4 if self.shape == CANDLES else 1)
+
+    def candles(self) -> Iterator[Candle]:
+        """Its candles, oldest first. Raises BadRecording when it holds none, or has changed and no longer reads."""
+        if self.shape != CANDLES:
+            raise BadRecording(f"{self.file.path}: it holds {self.shape}, no candles")
+        for at, values in self.kept or _open(self.file.path)[1]:
+            yield Candle(at, *values)
 
     def quotes(self) -> Iterator[Quote]:
         """Everything in it, oldest first. Raises BadRecording when the file has changed and no longer reads."""
@@ -75,10 +84,15 @@ class Recording:
             yield from play(Candle(at, *values), self.interval_ms)
 
 
-def check(file: ReplayFile) -> Recording:
-    """Read *file* through. Raises BadRecording when it cannot be played."""
+def check(file: ReplayFile, keep: int = 0) -> Recording:
+    """Read *file* through; a file of at most *keep* rows is not read again. Raises BadRecording when it cannot be played."""
     shape, rows = _open(file.path)
-    moments = [at for at, _ in rows]
+    moments: list[int] = []
+    kept: list[Row] = []
+    for row in rows:
+        moments.append(row[0])
+        if len(moments) <= keep:
+            kept.append(row)
     if not moments:
         raise BadRecording(f"{file.path}: there is a header and nothing below it")
     try:
@@ -88,7 +102,8 @@ def check(file: ReplayFile) -> Recording:
                 state.update(chunk)
     except OSError as error:
         raise BadRecording(f"{file.path}: cannot be read: {error.strerror or error}") from None
-    return Recording(file, shape, len(moments), interval_of(moments), state.hexdigest())
+    found = tuple(kept) if len(moments) <= keep else ()
+    return Recording(file, shape, len(moments), interval_of(moments), state.hexdigest(), found)
 
 
 def timeline(recordings: Sequence[Recording], skip: int = 0) -> Iterator[Quote]:
@@ -143,6 +158,7 @@ def _shape(path: Path, header: Sequence[str]) -> tuple[str, int, tuple[int, ...]
 def _rows(path: Path, stream: TextIO, time_column: int, columns: Sequence[int], shape: str) -> Iterator[Row]:
     before = 0
     read: Callable[[str], int] | None = None
+    cells: list[str] = []
     with stream:
         reader = csv.reader(stream)
         try:
@@ -163,7 +179,20 @@ def _rows(path: Path, stream: TextIO, time_column: int, columns: Sequence[int], 
         except IndexError:
             raise BadRecording(f"{path}, line {reader.line_num + 1}: columns are missing") from None
         except (ValueError, csv.Error, OSError) as error:
-            raise BadRecording(f"{path}, line {reader.line_num + 1}: {error}") from None
+            where = _unreadable(cells, columns, shape)
+            raise BadRecording(f"{path}, line {reader.line_num + 1}{where}: {error}") from None
+
+
+def _unreadable(cells: Sequence[str], columns: Sequence[int], shape: str) -> str:
+    """`, column high`: the first column of *cells* that is no amount; empty where the trouble is another one."""
+    for name, column in zip(dict(_SHAPES)[shape], columns, strict=True):
+        try:
+            parse_amount(cells[column].strip())
+        except ValueError:
+            return f", column {name}"
+        except IndexError:
+            break
+    return ""
 
 
 def _clock_of(text: str) -> Callable[[str], int]:

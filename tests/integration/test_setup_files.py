@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.licences import rows
 from holdfast.cli.settings_cli import example_text
 from holdfast.contracts.streams import DEMO, SERVICES
 from holdfast.runtime.configuration import ELSEWHERE, keys, load, variable_of, variables
@@ -50,7 +51,7 @@ def test_env_example_as_it_stands_changes_nothing():
     assert load(env={}, dotenv=ROOT / ".env.example") == Settings()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("requirements*.lock")))
 def test_locks_are_hashed_and_name_no_host(name):
     text = text_of(name)
     assert "://" not in text
@@ -100,14 +101,22 @@ def test_the_image_is_small_in_rights_and_names_no_host():
     assert "://" not in text
 
 
-def test_compose_runs_every_service_with_a_health_check_and_no_port():
+def test_compose_runs_every_service_with_a_health_check_and_ports_on_loopback_only():
     text = text_of("docker-compose.yml")
     for service in (*SERVICES, DEMO):
         assert f"command: [holdfast, run, {service}]" in text
         assert f"test: [CMD, holdfast, health, {service}]" in text
-    assert "ports:" not in text
+    assert set(re.findall(r"^ +ports: (.*)$", text, re.MULTILINE)) == {
+        '["127.0.0.1:8480:8480"]',
+        '["127.0.0.1:3000:3000"]',
+    }
     assert not re.search(r"^name:", text, re.MULTILINE), "Compose 1.29 refuses a name at the top"
-    assert set(re.findall(r"^ +image: (\S+)", text, re.MULTILINE)) == {"redis:8", "holdfast:local"}
+    assert set(re.findall(r"^ +image: (\S+)", text, re.MULTILINE)) == {
+        "redis:8",
+        "holdfast:local",
+        "prom/prometheus:v3.5.0",
+        "grafana/grafana:12.1.0",
+    }
     for needed in (
         'user: "10001:10001"',
         "read_only: true",
@@ -153,6 +162,29 @@ def test_the_image_gets_only_what_it_needs():
         for name in line.split()[:-1]
     }
     assert copied == allowed
+
+
+def test_every_licence_of_what_is_installed_is_listed_and_lets_us():
+    """The page is what the packages say; one that is not installed on this machine keeps the line it had."""
+    lock, listed = text_of("requirements.lock"), text_of("docs/licences.md")
+    lines = {
+        line.split(" | ")[0].removeprefix("| "): line for line in listed.splitlines() if line.startswith("| ")
+    }
+    wanted = rows(lock)
+    assert set(lines) - {"package"} == set(wanted), "run `make docs`"
+    assert {name: row for name, row in wanted.items() if " | - | " not in row and lines[name] != row} == {}, (
+        "run `make docs`"
+    )
+    unknown = [
+        name for name, line in lines.items() if name != "package" and not LET_US.search(line.split(" | ")[2])
+    ]
+    assert [name for name in unknown if " | - | " not in lines[name]] == []
+
+
+LET_US = re.compile(
+    r"MIT|BSD|Apache|ISC|PSF|Python-2.0|MPL-2.0|Mozilla Public License 2.0|Unlicense|0BSD", re.IGNORECASE
+)
+"""Licences that oblige nobody who runs or changes Holdfast to anything but to keep their notice (MPL: per file)."""
 
 
 def test_the_licence_is_whole():

@@ -102,6 +102,20 @@ def test_up_gives_every_service_the_same_bus_feed_and_directories(place):
         assert up.wait(20) == 0
 
 
+def test_up_says_where_the_dashboard_is_and_shows_its_tokens_once_and_keeps_them_out_of_the_log(place):
+    with running(place) as (_, lines):
+        text = "".join(lines)
+        address = text.partition("dashboard http://127.0.0.1:")[2].split("/")[0]
+        assert (place / "var" / "dashboard" / "port").read_text().strip() == address
+        assert text.count("shown only now: ") == 2
+    kept = (place / "var" / "log" / "up.log").read_text()
+    assert '"service":"dashboard"' in kept
+    assert "shown only now" not in kept
+    with running(place) as (_, lines):
+        assert "shown only now" not in "".join(lines)
+        assert f"dashboard http://127.0.0.1:{address}/" in "".join(lines)
+
+
 def test_a_second_up_is_refused_and_told_who_is_there(place):
     with running(place) as (up, _):
         second = holdfast_(place, "up")

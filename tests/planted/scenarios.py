@@ -282,6 +282,26 @@ async def trade_ids_are_of_their_symbol(world: World) -> None:
     assert held == {BTC: D(1), ETH: D(1)}, f"two symbols share a trade id, and the ledger holds {held}"
 
 
+async def a_fill_after_the_end_counts(world: World) -> None:
+    """An order is canceled, and afterwards a fill of it is told: exchanges do that, and the coins are there."""
+    await world.tick("100")
+    world.intent("rest", "buy", type="limit", price="90")
+    await world.settle()
+    (order,) = world.orders()
+    world.send(streams.ORDER_INTENT, id="away", action="cancel", symbol=BTC)
+    await world.settle()
+    await world.wait(2)
+    assert world.orders() == []
+    late = Fill(
+        id="late", at=START, account="main", exchange="paper", symbol=BTC, order_id=order.order_id, trade_id="late", side="buy",
+        quantity=D(1), price=D(90), executed_at=START,
+    )  # fmt: skip
+    world.send(streams.FILL, late)
+    await world.settle()
+    held = [position.quantity for position in world.positions()]
+    assert held == [D(1)], f"a fill after its order's end was not counted: {held}"
+
+
 async def an_old_store_does_not_write_over_a_newer_stream(world: World) -> None:
     """The store was restored from a backup: the ledger says so and stops; it neither skips nor overwrites."""
     await world.opened()

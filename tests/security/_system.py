@@ -36,6 +36,7 @@ from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.embedded_bus import embedded
 from holdfast.runtime.keys import ensure_keys, ensure_passwords, new_key, own_key
 from holdfast.runtime.settings import BusSettings, Settings
+from services.dashboard.app import build as build_dashboard
 from services.demo.app import build as build_demo
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
@@ -46,7 +47,7 @@ from tests.contract._wait import wait_until
 
 BUILDERS = {
     "ledger": build_ledger, "executor": build_executor, "exit_scanner": build_scanner, "state_publisher": build_publisher,
-    "market_feed": build_feed, DEMO: build_demo,
+    "market_feed": build_feed, "dashboard": build_dashboard, DEMO: build_demo,
 }  # fmt: skip
 TRADING = ("ledger", "executor", "exit_scanner")
 MINE = {"symbols": ["BTC/USDT"], "max_notional": "1000", "rate_per_s": "20"}

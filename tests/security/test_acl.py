@@ -28,12 +28,13 @@ WRITES = {
     }
     | COMMON,
     "executor": {"order.reserve", "order.status", "fill"} | COMMON,
-    "exit_scanner": {"order.intent.exit", "exit.adjust"} | COMMON,
+    "exit_scanner": {"order.intent.exit", "exit.adjust", "exit.evaluated"} | COMMON,
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
     "demo": {"order.intent"} | COMMON,
     "cli": {"order.intent", "order.intent.exit", "control", "exit.adjust", "fill", "prediction"} | COMMON,
     "viewer": set(),
+    "dashboard": {"order.intent.exit", "control", "exit.adjust", "fill"} | COMMON,
     "mine": {"order.intent.mine"},
     "other": {"order.intent.other"},
 }
@@ -52,7 +53,7 @@ READS = {
     "mine": {"intent.result", "order.blocked_by_invariant"},
     "other": {"intent.result", "order.blocked_by_invariant"},
 }
-"""Of views; `cli` and `viewer` read everything."""
+"""Of views; `cli`, `viewer` and `dashboard` read everything."""
 FORBIDDEN = {
     "FLUSHALL": ("FLUSHALL",), "FLUSHDB": ("FLUSHDB",), "KEYS": ("KEYS", "*"), "SCAN": ("SCAN", "0"), "SELECT": ("SELECT", "0"),
     "CONFIG GET": ("CONFIG", "GET", "*"), "CONFIG SET": ("CONFIG", "SET", "maxmemory", "1"), "EVAL": ("EVAL", "return 1", "0"),
@@ -103,6 +104,10 @@ async def allowed(system: System, user: str, *command: str) -> set[str]:
     return found
 
 
+LOOPBACK = "0100007F"
+"""127.0.0.1, as the kernel writes it."""
+
+
 def listening() -> set[str]:
     """Local addresses on which this process, with all services in it, accepts TCP connections."""
     sockets = set()
@@ -131,7 +136,7 @@ async def test_each_user_writes_to_its_own_streams_and_no_other(streams):
 
 async def test_each_user_reads_what_it_follows_and_no_other(streams):
     every = {stream.name for stream in streams.settings.streams()}
-    may = READS | {"cli": every, "viewer": every}
+    may = READS | {"cli": every, "viewer": every, "dashboard": every}
     for command in (("XREAD", "COUNT", "1", "STREAMS", "{stream}", "0"), ("XREVRANGE", "{stream}", "+", "-")):
         assert {user: await allowed(streams, user, *command) for user in ORDINARY} == may
     found = {user: await allowed(streams, user, "XRANGE", "{stream}", "-", "+") for user in ORDINARY}
@@ -201,4 +206,5 @@ async def test_every_service_works_as_its_own_user(system):
         status = system.settings.state_directory() / "status.json"
         await wait_until(status.exists, "the state files", 30)
         assert await system.dead() == []
-        assert listening() == set(), "no service opens a port"
+        opened = [address.partition(":")[0] for address in listening()]
+        assert opened == [LOOPBACK], "the dashboard opens a port, on loopback, and nobody else does"

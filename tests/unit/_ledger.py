@@ -210,7 +210,7 @@ class Mem:
         elif isinstance(message, Control):
             change = control(self.state, message, self.now)
         else:
-            change = adjust(self.state, message)
+            change = adjust(self.state, message, self.now)
         if not change.is_empty:
             update = change.as_update(seq=len(self.updates) + 1, store_id="s", epoch=1, at=self.now)
             self.updates.append(update)

@@ -56,6 +56,36 @@ def test_a_violation_is_told_once(copy: Copy):
     assert copy.audit.step() == []
 
 
+def at_the_venue_too(copy: Copy) -> None:
+    """A trade of nobody's order: 2 BTC more are held there."""
+    columns = [row[1] for row in copy.record.execute("PRAGMA table_info(trades)")]
+    newest = copy.record.execute(
+        "SELECT * FROM trades WHERE symbol = 'BTC/USDT' ORDER BY number DESC"
+    ).fetchone()
+    row = dict(zip(columns, newest, strict=True))
+    row |= {"number": 900, "trade_id": "p900", "order_id": "", "side": "buy", "quantity": "2"}
+    copy.record.execute(f"INSERT INTO trades VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+    copy.record.execute("UPDATE holdings SET quantity = '2.9' WHERE symbol = 'BTC/USDT'")
+
+
+def test_a_fill_in_quarantine_is_held_at_the_venue_and_not_in_the_ledger(copy: Copy):
+    trade = copy.last("fills", symbol="BTC/USDT")
+    strange = trade | {"id": "f-strange", "order_id": "", "trade_id": "p900", "side": "buy", "quantity": "2"}
+    row = {
+        "quarantine_id": "q-1",
+        "account": "main",
+        "exchange": "paper",
+        "symbol": "BTC/USDT",
+        "why": "",
+        "at": 1,
+    }
+    copy.append(kind="quarantined", fills=[strange], quarantine=[row])
+    at_the_venue_too(copy)
+    assert not any("the venue holds" in found.text for found in copy.found())
+    copy.append(kind="adjusted", quarantine=[row | {"resolved": True}])
+    assert any("the venue holds 2.9, the ledger 0.9" in found.text for found in copy.found())
+
+
 # -- ways to corrupt -----------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """From intent to order: ids, rounding, prices, exits, times; what a refusal says stands in test_executor_refusals."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from holdfast.contracts.codes import (
 )
 from holdfast.contracts.messages import OrderIntent, OrderRequest, Refusal
 from holdfast.contracts.rows import PositionRow
+from holdfast.domain.asked_exits import misplaced
 from holdfast.domain.limits import Exposure, Limits
 from holdfast.domain.one_side import FLAT, Held
 from holdfast.domain.precheck import (
@@ -230,3 +232,22 @@ def test_legs():
     )
     assert isinstance(exit_leg(hedged, "BTC/USDT", close, long_open=True, short_open=True), Refusal)
     assert exit_leg(hedged, "ETH/USDT", close, long_open=False, short_open=False) is Leg.NET
+
+
+@pytest.mark.parametrize(
+    ("side", "take_profit", "says"),
+    [
+        (Side.BUY, "5%:0.5,10%:0.5", None),
+        (Side.BUY, "105:0.5,110:0.5", None),
+        (Side.SELL, "95:0.5,90:0.5", None),
+        (Side.BUY, "95:0.5,110:0.5", "must lie above the price"),
+        (Side.SELL, "105:0.5,90:0.5", "must lie below the price"),
+        (Side.BUY, "110:0.5,105:0.5", "farther from the entry"),
+        (Side.BUY, "5%:0.6,10%:0.6", "sum to more than 1"),
+    ],
+)
+def test_the_rungs_of_a_ladder_lie_one_behind_the_other_on_the_right_side(
+    side: Side, take_profit: str, says: str | None
+) -> None:
+    reason = misplaced(take_profit, None, side, Decimal(100))
+    assert (reason is None) if says is None else (reason is not None and says in reason)

@@ -104,18 +104,35 @@ def test_a_person_may_insist():
     assert (m.position().stop_loss, m.position().take_profit) == (50, 500)
 
 
-def test_what_changes_nothing_is_no_update():
+def test_what_changes_nothing_is_no_update_but_an_answer():
     m = Mem()
     p = m.open()
 
-    assert m.do(move_exits(p.position_id, stop_loss="10")).is_empty
+    change = m.do(move_exits(p.position_id, stop_loss="10"))
+
+    assert change.is_empty
+    (answer,) = [out.message for out in change.beside]
+    assert (answer.status, answer.code) == ("blocked", Code.BAD_EXITS)
+    assert answer.reason == "stop_loss: 10 would loosen 10%, kept"
+
+
+def test_an_adjustment_that_is_taken_is_answered_too():
+    m = Mem()
+    p = m.open()
+    wish = move_exits(p.position_id, stop_loss="95")
+
+    (answer,) = [out.message for out in m.do(wish).beside]
+
+    assert (answer.intent_id, answer.status, answer.code) == (wish.id, "accepted", None)
 
 
 def test_an_adjustment_of_a_position_that_is_gone_changes_nothing_and_says_so():
     change = Mem().do(move_exits("p-other", stop_loss="95"))
 
+    (answer,) = [out.message for out in change.beside]
     assert change.is_empty
     assert change.why.startswith("position_gone: p-other is not open")
+    assert (answer.status, answer.code) == ("blocked", Code.POSITION_GONE)
 
 
 def test_an_adjustment_is_for_the_open_position_as_it_is():

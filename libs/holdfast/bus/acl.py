@@ -15,6 +15,7 @@ from hashlib import sha256
 from holdfast.contracts.streams import (
     ANYONE,
     CLI,
+    DASHBOARD,
     DEMO,
     EVERYONE,
     HEARTBEAT,
@@ -111,6 +112,8 @@ def _service(name: str, every: tuple[Stream, ...], prefix: str) -> User:
         [HEARTBEAT] if HEARTBEAT not in views else []
     )  # `holdfast health`, beside the service in its container
     parts.append(f"({_keys('%R~', views, prefix)} {_LOOK})")
+    if name == DASHBOARD:  # a timeline is made of every stream
+        parts.append(f"(%R~{prefix}* {_LOOK})")
     if name == LEDGER:  # it keeps house, and its two streams without a cap
         every_work = [stream for stream in every if stream.reading is Reading.WORK]
         parts.append(f"({_keys('~', [*every_work, LEDGER_UPDATED, LEDGER_SNAPSHOT], prefix)} {_TRIM})")

@@ -16,9 +16,9 @@ from holdfast.bus.connection import Publisher, connect, is_passing
 from holdfast.bus.follow import PAUSE_S, Reader, text
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.tasks import cancel_all, within
-from holdfast.contracts.base import Message
-from holdfast.contracts.messages import LedgerUpdated, SnapshotRequest
-from holdfast.contracts.streams import CLI, LEDGER_UPDATED, SNAPSHOT_REQUEST, Stream
+from holdfast.contracts.base import ContractViolation, Message
+from holdfast.contracts.messages import DeadLetter, LedgerUpdated, SnapshotRequest
+from holdfast.contracts.streams import BY_NAME, CLI, LEDGER_UPDATED, SNAPSHOT_REQUEST, Reading, Stream
 from holdfast.contracts.wire import Entry, Out, Outgoing, decode
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.bus_address import complete
@@ -43,10 +43,12 @@ class Unreachable(Exception):  # noqa: N818 - reads as what is the case
 class Client:
     """A connection that answered. Made by `reach`."""
 
-    def __init__(self, redis: Redis, settings: Settings, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, redis: Redis, settings: Settings, clock: Clock, ids: Ids, publisher: Publisher | None = None
+    ) -> None:
         self.redis, self.settings, self.clock, self.ids = redis, settings, clock, ids
         self.prefix = settings.bus.prefix
-        self._publisher = Publisher(redis, CLI, self.prefix)
+        self._publisher = publisher or Publisher(redis, CLI, self.prefix)
         self.trouble = ""
         """Why the last attempt to publish has not worked yet."""
 
@@ -67,6 +69,30 @@ class Client:
         """The newest *count* entries up to the id *last*, newest first."""
         rows: Any = await self.redis.xrevrange(self.prefix + stream.name, max=last, count=count)
         return [decode(stream, text(entry_id), fields or {}) for entry_id, fields in rows]
+
+    async def containing(self, stream: Stream, words: Sequence[str], most: int) -> list[Entry]:
+        """Of the newest *most* entries of *stream*, those whose body contains any of *words*, newest first.
+
+        Only those are decoded, so that looking through many costs little; and those without an id in their body, because
+        theirs is derived from the entry.
+        """
+        wanted, last, looked = [word.encode() for word in words], "+", 0
+        found: list[Entry] = []
+        while looked < most:
+            rows: Any = await self.redis.xrevrange(self.prefix + stream.name, max=last, count=PAGE)
+            for entry_id, fields in rows:
+                body = (fields or {}).get(b"body", b"")
+                named = any(word in body for word in wanted)
+                if not named and b'"id"' in body:
+                    continue
+                entry = decode(stream, text(entry_id), fields or {})
+                if named or (entry.message is not None and entry.message.id in words):
+                    found.append(entry)
+            looked += len(rows)
+            if len(rows) < PAGE:
+                break
+            last = f"({text(rows[-1][0])}"
+        return found
 
     async def ledger(self, view: LedgerView) -> None:
         """Bring *view* to where the bus is now: newest whole snapshot, then every update behind it.
@@ -142,6 +168,26 @@ class Client:
             else:
                 self.trouble = ""
                 return
+
+    async def requeue(self, letter: DeadLetter) -> str:
+        """Put what *letter* kept onto its stream again, as it was; the new entry's id. Raises ContractViolation.
+
+        Only work is put back: it is deduplicated by its message ids, and a view has no place in the middle.
+        """
+        stream = BY_NAME.get(letter.stream)
+        if stream is None or stream.reading is not Reading.WORK:
+            raise ContractViolation(
+                "stream", f"{letter.stream} is not read as work, so nothing can be put back there"
+            )
+        if letter.truncated:
+            raise ContractViolation("payload", "it was too large to be kept whole")
+        fields: Any = {"body": letter.payload}
+        try:
+            return text(await self.redis.xadd(self.prefix + stream.name, fields))
+        except NoPermissionError as error:
+            raise ContractViolation(
+                "stream", f"this user of the bus may not write to {stream.name}"
+            ) from error
 
     async def ask(
         self, outputs: Sequence[Outgoing], answers: Stream, take: Callable[[Message], bool], seconds: float

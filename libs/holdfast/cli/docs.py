@@ -1,4 +1,4 @@
-"""`holdfast docs` (hidden): writes docs/streams.md from the contracts, so that the page cannot say anything else than the code.
+"""`holdfast docs` (hidden): writes docs/streams.md and docs/metrics.md from the contracts, so that they say what the code says.
 
 The words of the page are the code's own: the table of streams, the models' fields with the sentence below each, the catalogues of
 codes. With --check nothing is written, and the exit code says whether the page is up to date.
@@ -53,19 +53,27 @@ def docs(
     out: Out = Path("docs/streams.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")] = False,
 ) -> None:  # fmt: skip
-    """Write docs/streams.md, and the tables in docs/exits.md beside it."""
-    text = page()
+    """Write docs/streams.md and docs/metrics.md, the tables in docs/exits.md beside them, and docs/licences.md where there is a lock."""
+    from holdfast.cli import licences
+    from holdfast.contracts.metrics import page as metrics_page
+
+    for path, text in ((out, page()), (out.with_name("metrics.md"), metrics_page())):
+        if check:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                fail(f"{path} does not say what the code says; run `make docs`")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
     if check:
-        if not out.is_file() or out.read_text(encoding="utf-8") != text:
-            fail(f"{out} does not say what the code says; run `make docs`")
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
-    print(f"wrote {out}")
     rules = out.parent / "exits.md"
     if rules.is_file():
         rules.write_text(with_tables(rules.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"wrote the tables in {rules}")
+    if licences.LOCK.is_file() and licences.PAGE.parent.is_dir():
+        licences.PAGE.write_text(licences.page(licences.LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {licences.PAGE}")
 
 
 def page() -> str:

@@ -178,30 +178,12 @@ def flatten(
 
 async def _everything(client: "Client", account: str | None, base: str) -> list[tuple[str, dict[str, Any]]]:
     """One close per open position, then one cancel per live entry; ids derive from *base*, so that it can be repeated."""
-    from holdfast.contracts.codes import OrderState, Role
-    from holdfast.contracts.wire import digest
     from holdfast.domain.view import LedgerView
+    from holdfast.domain.wishes import flatten as everything
 
     view = LedgerView()
     await client.ledger(view)
-    out: list[tuple[str, dict[str, Any]]] = []
-    for row in view.positions.values():
-        if account in (None, row.account):
-            named = {"symbol": row.symbol, "account": row.account, "exchange": row.exchange}
-            key = f"{base}-{digest(row.position_id)[:16]}"
-            out.append(
-                (key, {"action": "close", "reason": "flatten", "position_id": row.position_id, **named})
-            )
-    for order in view.orders.values():
-        if (
-            account in (None, order.account)
-            and order.role is Role.ENTRY
-            and order.state is not OrderState.CANCELING
-        ):
-            named = {"symbol": order.symbol, "account": order.account, "exchange": order.exchange}
-            key = f"{base}-{digest(order.order_id)[:16]}"
-            out.append((key, {"action": "cancel", "order_id": order.order_id, **named}))
-    return out
+    return list(everything(view, account, base))
 
 
 # -- making and asking --------------------------------------------------------------------------------------------------

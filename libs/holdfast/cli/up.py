@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,12 +118,47 @@ def _up(
             say("up", bus.note)
     for line in banner(settings, url, bus.server if programs else ""):
         say("up", line)
-    programs += service_programs(settings, services, url, env)
+    programs += service_programs(settings, services, url, {**env, **_front_door(settings, say)})
 
     async def main() -> int:
-        return await Supervisor(programs, settings.dir / "run", say).run(seconds)
+        return await Supervisor(programs, settings.dir / "run", _kept(say, settings.dir / "log")).run(seconds)
 
     return asyncio.run(main())
+
+
+def _kept(say: "Printer", folder: Path) -> Callable[[str, str], None]:
+    """*say* that keeps the newest lines in *folder*, too, for the dashboard. A disk that takes none stops nothing."""
+    from holdfast.runtime.bounded_log import BoundedLog
+    from holdfast.runtime.clock import SystemClock
+
+    log, clock, failed = BoundedLog(folder / "up.log"), SystemClock(), set[str]()
+
+    def say_and_keep(name: str, line: str) -> None:
+        say(name, line)
+        try:
+            log.write({"at_ms": clock.wall_ms(), "service": name, "line": line})
+        except OSError as error:
+            if str(error) not in failed:
+                failed.add(str(error))
+                say("up", f"lines are not kept in {log.path}: {error}")
+
+    return say_and_keep
+
+
+def _front_door(settings: Settings, say: "Printer") -> dict[str, str]:
+    """Choose the dashboard's port, make its tokens at the first start, and say both; what its process has to know.
+
+    The tokens are shown here and nowhere else: not in DIR/log. Raises ValueError where the port is in use.
+    """
+    from holdfast.runtime.front_door import OPERATE, Tokens, choose_port
+
+    folder = settings.dir / "dashboard"
+    port = choose_port(folder, settings.dashboard.host, settings.dashboard.port)
+    say("up", f"dashboard http://{settings.dashboard.host}:{port}/")
+    for role, token in Tokens(folder).first().items():
+        use = "to press its buttons" if role == OPERATE else "to look from another machine"
+        say("up", f"dashboard token {use}, shown only now: {token}")
+    return {variable_of("dashboard.port"): str(port)}
 
 
 async def _must_answer(settings: Settings) -> None:

@@ -26,7 +26,7 @@ class Reading(StrEnum):
 LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER = "ledger", "executor", "exit_scanner", "state_publisher"
 MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE = "market_feed", "demo", "people", "anyone", "everyone"
 LEARNER, DASHBOARD, CLI = "learner", "dashboard", "cli"
-SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED)
+SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD)
 """What `holdfast up` starts, in this order; the demonstration producer only when asked for."""
 
 
@@ -87,7 +87,7 @@ ORDER_BLOCKED = _view(
     m.OrderBlocked,
     "a refused intent: code, reason, what is held, what is in the way",
     (LEDGER,),
-    (STATE_PUBLISHER, ANYONE),
+    (STATE_PUBLISHER, DASHBOARD, ANYONE),
     100_000,
 )
 INTENT_RESULT = _view(
@@ -104,7 +104,7 @@ FILL = _work(
     "fill",
     m.Fill,
     "one execution (or funding, liquidation, adjustment, adoption) at the venue",
-    (EXECUTOR, CLI),
+    (EXECUTOR, CLI, DASHBOARD),
     (LEDGER,),
 )
 LEDGER_UPDATED = _view(
@@ -125,7 +125,12 @@ LEDGER_SNAPSHOT = _view(
     None,
 )
 LEDGER_TRADE = _view(
-    "ledger.trade", m.Trade, "a closed position with its story", (LEDGER,), (LEARNER, STATE_PUBLISHER), 10_000
+    "ledger.trade",
+    m.Trade,
+    "a closed position with its story",
+    (LEDGER,),
+    (LEARNER, STATE_PUBLISHER, DASHBOARD),
+    10_000,
 )
 SNAPSHOT_REQUEST = _work(
     "snapshot.request", m.SnapshotRequest, "please publish a snapshot", (EVERYONE,), (LEDGER,)
@@ -142,7 +147,7 @@ EXIT_EVALUATED = _view(
     x.ExitEvaluated,
     "every rule of a position's exits as it stands: why it is still open, or why it is being closed",
     (EXIT_SCANNER,),
-    (PEOPLE,),
+    (PEOPLE, DASHBOARD),
     10_000,
 )
 MARKET_TICK = _view(
@@ -150,32 +155,42 @@ MARKET_TICK = _view(
     m.Tick,
     "bid, ask, last",
     (MARKET_FEED,),
-    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DEMO),
+    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DASHBOARD, DEMO),
     20_000,
 )
 PREDICTION = _view(
-    "prediction", x.Prediction, "a model's view of a symbol", (ANYONE,), (EXIT_SCANNER, LEARNER), 10_000
+    "prediction",
+    x.Prediction,
+    "a model's view of a symbol",
+    (ANYONE,),
+    (EXIT_SCANNER, LEARNER, DASHBOARD),
+    10_000,
 )
 EXIT_THRESHOLDS = _view(
     "exit.thresholds",
     x.ExitThresholds,
     "the exit policy's numbers, versioned",
     (LEARNER,),
-    (LEDGER, EXIT_SCANNER),
+    (LEDGER, EXIT_SCANNER, DASHBOARD),
     1_000,
 )
 CONTROL = _work(
     "control", m.Control, "active, reduce-only, halted; by whom and why", (DASHBOARD, CLI), (LEDGER,)
 )
 HEARTBEAT = _view(
-    "heartbeat", m.Heartbeat, "proof of life and of progress", (EVERYONE,), (STATE_PUBLISHER,), 10_000
+    "heartbeat",
+    m.Heartbeat,
+    "proof of life and of progress",
+    (EVERYONE,),
+    (STATE_PUBLISHER, DASHBOARD),
+    10_000,
 )
 DEAD_LETTER = _view(
     "dead.letter",
     m.DeadLetter,
     "an entry that a service could not use, kept whole",
     (EVERYONE,),
-    (PEOPLE,),
+    (PEOPLE, DASHBOARD),
     100_000,
 )
 
@@ -186,9 +201,9 @@ STREAMS: tuple[Stream, ...] = (
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
 
-SIGNERS = (EXIT_SCANNER, CLI, DEMO)
+SIGNERS = (EXIT_SCANNER, CLI, DASHBOARD, DEMO)
 """Producers of intents that belong to Holdfast itself: they write to the shared streams, each with a key of its own."""
-SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, EXIT_SCANNER)}
+SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, DASHBOARD, EXIT_SCANNER)}
 """Who signs for the shared streams of intents; every other intent stream is its producer's own."""
 PRODUCER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = frozenset({

@@ -25,9 +25,10 @@ from holdfast.contracts.codes import (
     TradingState,
 )
 from holdfast.contracts.messages import OrderIntent, OrderRequest, Refusal
-from holdfast.contracts.money import HUNDRED, add, canonical, round_down
+from holdfast.contracts.money import add, canonical, round_down
 from holdfast.contracts.rows import BookRow, PositionRow
 from holdfast.contracts.wire import digest
+from holdfast.domain.asked_exits import misplaced
 from holdfast.domain.limits import Exposure, Limits, check_entry
 from holdfast.domain.matching import notional
 from holdfast.domain.one_side import Held, judge
@@ -262,27 +263,8 @@ def _of_size(quantity: Decimal, reference: Decimal, price: Decimal | None, rules
 
 
 def _of_exits(intent: OrderIntent, side: Side, reference: Decimal) -> Refusal | None:
-    """Levels that were asked for must lie where they can mean something: a long's stop below the price, its target above."""
-    below, above = (
-        (intent.stop_loss, intent.take_profit) if side is Side.BUY else (intent.take_profit, intent.stop_loss)
-    )
-    low, high = ("stop_loss", "take_profit") if side is Side.BUY else ("take_profit", "stop_loss")
-    opened = (PositionSide.LONG if side is Side.BUY else PositionSide.SHORT).value
-    if below is not None and below != "off":
-        if below.endswith("%"):
-            if Decimal(below[:-1]) >= HUNDRED:
-                return refused(
-                    Code.BAD_EXITS,
-                    f"{low} {below} of a {opened} position would lie at zero or below",
-                    ResultStatus.INVALID,
-                )
-        elif Decimal(below) >= reference:
-            reason = f"{low} {below} of a {opened} position must lie below the price, {canonical(reference)}"
-            return refused(Code.BAD_EXITS, reason, ResultStatus.INVALID)
-    if above is not None and above != "off" and not above.endswith("%") and Decimal(above) <= reference:
-        reason = f"{high} {above} of a {opened} position must lie above the price, {canonical(reference)}"
-        return refused(Code.BAD_EXITS, reason, ResultStatus.INVALID)
-    return None
+    reason = misplaced(intent.take_profit, intent.stop_loss, side, reference)
+    return None if reason is None else refused(Code.BAD_EXITS, reason, ResultStatus.INVALID)
 
 
 def _of_limits(

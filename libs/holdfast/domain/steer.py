@@ -4,10 +4,12 @@ Exits pass in every trading state. `halted` also cancels resting entries, and on
 """
 
 from holdfast.contracts.base import ContractViolation
-from holdfast.contracts.codes import Code, OrderState, Role, Scope, TradingState, UpdateKind
+from holdfast.contracts.codes import Code, OrderState, ResultStatus, Role, Scope, TradingState, UpdateKind
 from holdfast.contracts.exit_messages import ExitAdjust
-from holdfast.contracts.messages import Control
+from holdfast.contracts.messages import Control, IntentResult
 from holdfast.contracts.rows import ControlRow
+from holdfast.contracts.streams import INTENT_RESULT
+from holdfast.contracts.wire import Out, digest
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.orders import to_canceling
 from holdfast.domain.policy import apply_adjust
@@ -50,8 +52,8 @@ def _in_scope(message: Control, account: str, book: str) -> bool:
     )
 
 
-def adjust(state: LedgerState, message: ExitAdjust) -> Change:
-    """New exits of an open position. One that is gone is no error: nothing is changed, and `why` says `position_gone`.
+def adjust(state: LedgerState, message: ExitAdjust, now_ms: int) -> Change:
+    """New exits of an open position, and the answer: accepted, or blocked and why. A refusal changes nothing else.
 
     Raises ContractViolation when the position's version has moved on.
     """
@@ -60,17 +62,38 @@ def adjust(state: LedgerState, message: ExitAdjust) -> Change:
     )
     position = state.positions.get(message.position_id)
     if position is None:
-        change.why = f"{Code.POSITION_GONE.value}: {message.position_id} is not open; {change.why}"[:1000]
-        return change
+        why = f"{Code.POSITION_GONE.value}: {message.position_id} is not open"
+        return _refused(change, message, Code.POSITION_GONE, why, now_ms)
     if message.position_version is not None and message.position_version != position.version:
         raise ContractViolation(
             "position_version",
             f"the position is at version {position.version}, the adjustment was made for {message.position_version}",
         )
     row, notes = apply_adjust(position, message)
+    if row is position:
+        return _refused(
+            change, message, Code.BAD_EXITS, "; ".join(notes) or "these are its exits already", now_ms
+        )
     if notes:
         change.why = f"{change.why}; {'; '.join(notes)}"[:1000]
-    if row is not position:
-        state.put_position(row, change)
-        state.settle_book(position.book_id, change)
+    state.put_position(row, change)
+    state.settle_book(position.book_id, change)
+    change.beside.append(_answer(message, ResultStatus.ACCEPTED, None, "; ".join(notes), now_ms))
     return change
+
+
+def _refused(change: Change, message: ExitAdjust, code: Code, why: str, now_ms: int) -> Change:
+    """Nothing is recorded; whoever asked is told."""
+    change.why = f"{why}; {change.why}"[:1000]
+    change.beside.append(_answer(message, ResultStatus.BLOCKED, code, why, now_ms))
+    return change
+
+
+def _answer(message: ExitAdjust, status: ResultStatus, code: Code | None, why: str, now_ms: int) -> Out:
+    return Out(
+        INTENT_RESULT,
+        IntentResult(
+            id="a-" + digest(message.id, status.value), cause_id=message.id, correlation_id=message.correlation_id, at=now_ms,
+            intent_id=message.id, status=status, code=code, reason=why[:1000] or None,
+        ),
+    )  # fmt: skip

@@ -38,11 +38,11 @@ class Marks:
 
     def __init__(self, bad_print_pct: Decimal) -> None:
         self.by_symbol: dict[str, Mark] = {}
-        self._markets = Markets(bad_print_pct)
+        self.markets = Markets(bad_print_pct)
 
     def take(self, tick: Tick, heard_ms: int) -> bool:
         """Take *tick* in; False when it is old, or a bad print that nothing has confirmed."""
-        quote = self._markets.on_tick(tick, heard_ms, heard_ms)
+        quote = self.markets.on_tick(tick, heard_ms, heard_ms)
         if quote is None:
             return False
         self.by_symbol[tick.symbol] = Mark(price_of(quote), heard_ms)

@@ -43,7 +43,7 @@ class WriteFailed(OSError):  # noqa: N818 - reads as what happened
         return str(self.strerror)
 
 
-def write_atomically(path: Path | str, data: bytes) -> None:
+def write_atomically(path: Path | str, data: bytes, mode: int = MODE) -> None:
     """Replace the file at *path* by *data*; its folder is made when it is missing. Raises WriteFailed."""
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def write_atomically(path: Path | str, data: bytes) -> None:
     except OSError as error:
         raise WriteFailed(path, error) from error
     try:
-        _fill(handle, data)
+        _fill(handle, data, mode)
         os.replace(temporary, path)  # noqa: PTH105 - both are plain names here
     except BaseException as error:
         _remove(temporary)
@@ -67,13 +67,13 @@ def write_atomically(path: Path | str, data: bytes) -> None:
         raise WriteFailed(path, error) from error
 
 
-def _fill(handle: int, data: bytes) -> None:
-    """Write all of *data*, make it durable, make it readable; closes *handle* whatever happens."""
+def _fill(handle: int, data: bytes, mode: int) -> None:
+    """Write all of *data*, make it durable, set its mode; closes *handle* whatever happens."""
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(handle, rest) :]
-        os.fchmod(handle, MODE)
+        os.fchmod(handle, mode)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -15,7 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from holdfast.runtime.configuration import redact
 from holdfast.runtime.settings import LogSettings
 
-_LOUD = ("faststream", "holdfast.faststream", "asyncio", "alembic", "sqlalchemy.engine")
+_LOUD = ("faststream", "holdfast.faststream", "asyncio", "alembic", "sqlalchemy.engine", "uvicorn")
 """Libraries whose information is not news to who runs Holdfast: warnings and worse only."""
 
 

@@ -151,7 +151,8 @@ class PaperSettings(Section):
         Decimal(100_000), description="Money the account starts with, in each quote currency."
     )
     leverage: Positive = Field(
-        Decimal(10), description="Margin = notional / leverage for linear and inverse; spot needs it all."
+        Decimal(5),
+        description="Margin = notional / leverage for linear and inverse; spot needs it all. The liquidation guard counts with it, too.",
     )
     maintenance_pct: NotNegative = Field(
         Decimal("0.5"),
@@ -270,6 +271,40 @@ class StateSettings(Section):
     )
 
 
+class DashboardSettings(Section):
+    host: str = Field(
+        "127.0.0.1",
+        description="Address it listens on. Anything but loopback asks for a login to read, too.",
+    )
+    port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="TCP port; 0: 8480 if that is free, otherwise another, remembered under --dir.",
+    )
+    hosts: list[str] = Field(
+        default_factory=list,
+        description="Further names under which it may be called, as in the address bar, without port; localhost always may.",
+    )
+    refresh_ms: int = Field(
+        500, ge=100, le=10_000, description="Least time between two updates of an open page, in ms."
+    )
+    max_clients: int = Field(
+        20, ge=1, le=1000, description="Most open pages at once; further ones are turned away."
+    )
+    answer_s: float = Field(
+        10.0, gt=0, le=60, description="How long a button waits for the ledger's answer, in s."
+    )
+    session_h: float = Field(12.0, gt=0, le=720, description="A login ends after this, in h.")
+    behind_tls: bool = Field(
+        False, description="A proxy in front speaks https: cookies are marked Secure, origins must be https."
+    )
+    open_metrics: bool = Field(
+        False,
+        description="Whether /metrics answers anybody who reaches the port, for Prometheus in a private network.",
+    )
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe line that is logged."
@@ -310,6 +345,7 @@ class Settings(Section):
     feed: FeedSettings = Field(default_factory=FeedSettings)
     demo: DemoSettings = Field(default_factory=DemoSettings)
     state: StateSettings = Field(default_factory=StateSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("producers")

@@ -57,16 +57,19 @@ def lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def open_store(*, url: str, directory: Path, who: str, ids: Ids, check: bool = True) -> OpenStore:
-    """The store, ready for its one writer. Raises Terminal: held by another (with its name), damaged, or too new."""
-    return (
-        _open_postgres(url, who, ids, check=check)
-        if url
-        else _open_sqlite(sqlite_path(directory), who, ids, check=check)
-    )
+def open_store(
+    *, url: str, directory: Path, who: str, ids: Ids, check: bool = True, durable: bool = True
+) -> OpenStore:
+    """The store, ready for its one writer. Raises Terminal: held by another (with its name), damaged, or too new.
+
+    *durable* False is for a store that is thrown away after its run (SQLite only): nothing waits for the disk.
+    """
+    if url:
+        return _open_postgres(url, who, ids, check=check)
+    return _open_sqlite(sqlite_path(directory), who, ids, check=check, durable=durable)
 
 
-def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
+def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool, durable: bool) -> OpenStore:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = hold(lock_of(path), who)
@@ -77,7 +80,7 @@ def _open_sqlite(path: Path, who: str, ids: Ids, *, check: bool) -> OpenStore:
             migrate_sqlite(path)
         else:
             create_sqlite(path)
-        driver = SqliteDriver(path)
+        driver = SqliteDriver(path, durable=durable)
         if check and (found := driver.integrity()):
             driver.close()
             raise Terminal(

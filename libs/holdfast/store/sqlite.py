@@ -28,12 +28,13 @@ class SqliteDriver:
     dialect = Dialect("?")
     begin = "BEGIN IMMEDIATE"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """*durable* False: nothing waits for the disk, so a power cut may damage the file. For what is thrown away."""
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
         for pragma in (
             "journal_mode=WAL",
-            "synchronous=FULL",
+            "synchronous=FULL" if durable else "synchronous=OFF",
             "foreign_keys=ON",
             "trusted_schema=OFF",
             "cache_size=-65536",

@@ -89,9 +89,16 @@ class PaperRecord:
     """One account's record. All calls block, for about as long as one fsync takes where they write."""
 
     def __init__(
-        self, path: Path | str, account: str, exchange: str = "paper", *, read_only: bool = False
+        self,
+        path: Path | str,
+        account: str,
+        exchange: str = "paper",
+        *,
+        read_only: bool = False,
+        durable: bool = True,
     ) -> None:
-        self.path, self.account, self.exchange = Path(path), account, exchange
+        """*durable* False: nothing waits for the disk, so a power cut may damage the file. For what is thrown away."""
+        self.path, self.account, self.exchange, self._durable = Path(path), account, exchange, durable
         try:
             self._db = self._open(read_only)
         except sqlite3.Error as error:
@@ -112,7 +119,8 @@ class PaperRecord:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
+        synchronous = "synchronous=FULL" if self._durable else "synchronous=OFF"
+        for pragma in ("journal_mode=WAL", synchronous, "temp_store=MEMORY"):
             db.execute(f"PRAGMA {pragma}")
         db.execute("BEGIN IMMEDIATE")
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():

@@ -44,9 +44,13 @@ class Money:
     def fold(self, update: Document) -> set[str]:
         """Apply the fills of *update*; the books they touched."""
         self._closed = {}
-        return {self._apply(fill, folded=update["kind"] != "quarantined") for fill in update.get("fills", ())}
+        for row in update.get("quarantine", ()):
+            if row.get("resolved"):
+                self._picture.taken_in.add(row["quarantine_id"])
+        held_back = update["quarantine"][0]["quarantine_id"] if update["kind"] == "quarantined" else ""
+        return {self._apply(fill, held_back) for fill in update.get("fills", ())}
 
-    def _apply(self, document: Document, *, folded: bool) -> str:
+    def _apply(self, document: Document, held_back: str) -> str:
         order = self._picture.orders.get(document.get("order_id", ""))
         leg = order.leg if order is not None else document.get("leg", "net")
         account, exchange, symbol = document["account"], document["exchange"], document["symbol"]
@@ -55,14 +59,14 @@ class Money:
         kind = document.get("kind", "trade")
         fill = Fill(
             document["side"], Decimal(document["quantity"]), Decimal(document["price"]), Decimal(document.get("fee", 0)),
-            kind, name, folded,
+            kind, name, held_back,
         )  # fmt: skip
         if key in self._picture.fills:
             self._findings.add(
                 "INV-4", name, f"trade {key[4]} of order {key[3] or '(none)'} is applied twice"
             )
         self._picture.fills[key] = fill
-        if not folded:
+        if held_back:
             return name
         if order is not None and kind != "funding":
             order.filled = add(order.filled, fill.quantity)

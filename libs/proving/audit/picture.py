@@ -104,7 +104,7 @@ class Book:
 
 @dataclass(slots=True)
 class Fill:
-    """One applied fill; *folded* is False for one in quarantine."""
+    """One applied fill; `held_back` names the row in quarantine that stands for it, and then it is in no position."""
 
     side: str
     quantity: Decimal
@@ -112,7 +112,11 @@ class Fill:
     fee: Decimal
     kind: str
     book: str
-    folded: bool
+    held_back: str = ""
+
+    @property
+    def folded(self) -> bool:
+        return not self.held_back
 
 
 @dataclass(slots=True)
@@ -130,6 +134,8 @@ class Picture:
     executors: dict[str, int] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     """Ids of positions that have closed."""
+    taken_in: set[str] = field(default_factory=set)
+    """Rows of the quarantine that a person has taken in: a fill of its own has moved the position."""
     ended: list[str] = field(default_factory=list)
     """Orders that ended since the venues were last compared."""
 

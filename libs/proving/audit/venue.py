@@ -217,7 +217,8 @@ class Venue:
         """What quarantined trades moved at the venue and not in the ledger."""
         found: dict[tuple[str, str], Decimal] = {}
         for key, fill in self.picture.fills.items():
-            if key[:2] == (self.account, self.exchange) and not fill.folded:
+            waits = not fill.folded and fill.held_back not in self.picture.taken_in
+            if key[:2] == (self.account, self.exchange) and waits:
                 at = (key[2], fill.book.partition("#")[2] or "net")
                 move = fill.quantity if fill.side == "buy" else fill.quantity.copy_negate()
                 found[at] = add(found.get(at, ZERO), move)

@@ -24,6 +24,7 @@ from proving.drill.world import ACCOUNTS, BOUNDS, BUS, SERVICES, Unavailable, to
 
 ROOT = Path(holdfast.__file__).parents[2]
 IMAGE = "holdfast:drill"
+PAUSES = 5
 USER, PASSWORD = "drill", "of-one-drill"
 """Of a bus that lives as long as the drill and is reached from this machine alone."""
 MADE = f"holdfast secrets && echo 'user {USER} on >{PASSWORD} ~* &* +@all' >>/secrets/bus/users.acl"
@@ -135,10 +136,16 @@ class Compose:
             one.wait()
 
     def pause(self, name: str) -> None:
-        run("docker", "pause", self._ids[name])
+        """Docker now and then finds a busy container unable to freeze: some tries, then the fault is not to be had."""
+        for _ in range(PAUSES):
+            done = run("docker", "pause", self._ids[name], check=False)
+            if done.returncode == 0:
+                return
+            time.sleep(1)
+        raise Unavailable(f"`docker pause` fails: {done.stderr.strip()[-200:]}")
 
     def resume(self, name: str) -> None:
-        run("docker", "unpause", self._ids[name])
+        run("docker", "unpause", self._ids[name], check=False)
 
     def skew(self, name: str, by_ms: int) -> None:
         path = self._base / "clocks" / "skew.json"
@@ -162,15 +169,13 @@ class Compose:
         )
 
     def rewind(self) -> None:
-        """The older files go over the newer ones; the manifest among them says which count."""
+        """While the bus is down, a container beside it, as the same user, replaces its files by the older ones."""
+        swap = "rm -rf /data/appendonlydir && cp -r /older /data/appendonlydir"
         run("docker", "kill", self._ids[BUS])
         run(
-            "docker",
-            "cp",
-            "-a",
-            f"{self._base / f'bus-{self._copies}'}/.",
-            f"{self._ids[BUS]}:/data/appendonlydir",
-        )
+            "docker", "run", "--rm", "--network", "none", "--volumes-from", self._ids[BUS],
+            "--volume", f"{self._base / f'bus-{self._copies}'}:/older:ro", IMAGE, "sh", "-c", swap,
+        )  # fmt: skip
         run("docker", "start", self._ids[BUS])
 
     def fill_disk(self) -> None:

@@ -124,7 +124,10 @@ class Drill:
     def _come_to_rest(self) -> None:
         """Stop who trades and who tells prices, and wait until everything on its way has arrived: then books can be compared."""
         for name in QUIET:
-            self._world.pause(name)
+            try:
+                self._world.pause(name)
+            except Unavailable as reason:
+                self.report.skipped[f"stop {name} before the end"] = str(reason)
         started = wall_ms()
         wait(
             lambda: self._waiting(tuple(s for s in streams.STREAMS if s.groups)) == 0,
@@ -206,7 +209,12 @@ def drill(
     faults: int | None = None,
     head: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The whole of it: break *world*, then judge it. The world has ended when this returns."""
+    """The whole of it: break *world*, then judge it. The world has ended when this returns, or raises."""
     one = Drill(world, Menu(seed, kinds), Report(head=dict(head or {}) | {"seed": seed}))
-    one.run(seconds=seconds, faults=faults)
+    try:
+        one.run(seconds=seconds, faults=faults)
+    except BaseException:
+        world.stop()
+        world.remove()
+        raise
     return one.verdict()

@@ -44,6 +44,8 @@ class Bug:
     plant: Callable[[Patch], None]
     kinds: tuple[str, ...] = ()
     """Faults that provoke it, of the simulator's menu: worlds have these and no others. Empty: whatever their seed chooses."""
+    steps: int = 0
+    """Of its worlds; 0: as many as the hunt gives them. A bug that needs long pauses needs long worlds."""
     unseen: str = ""
     """Why a simulated world cannot meet it, where that is so: then a scenario of its own must."""
 

@@ -1,7 +1,7 @@
 """Seeds until a planted bug is killed: worlds with the bug in the code, one after the other, until one of them is violated.
 
-A world without the bug has to be clean, and is (`holdfast sim`); so what is found here is the bug. Every world counts, also those in
-which nothing of what the bug needs has happened.
+The world in which it died is run once more without the bug, and must be clean: so what was found is the bug. Every world counts, also
+those in which nothing of what the bug needs has happened.
 """
 
 import logging
@@ -17,6 +17,8 @@ from proving.planted.catalogue import BUGS
 from proving.sim.run import run_seed
 
 STEPS, MOST_SEEDS = 4_000, 200
+TIMES = 3.0
+"""Faults that are named come so much more often than of themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,23 @@ def hunt(bug: Bug, first: int = 1, most: int = MOST_SEEDS, steps: int = STEPS) -
     logging.disable(logging.CRITICAL)
     walked = 0
     for number, seed in enumerate(range(first, first + most), 1):
-        result = run_seed(seed, steps, bug.enter, kinds=frozenset(bug.kinds) if bug.kinds else None)
+        result = run_seed(seed, plant=bug.enter, **world_of(bug, steps))
         walked += result.steps
-        if result.violations:
+        if result.violations and is_clean(seed, bug, steps):
             found = result.violations[0]
             return Hunted(bug.name, number, seed, walked, found.number, found.text)
     return Hunted(bug.name, most, None, walked)
+
+
+def world_of(bug: Bug, steps: int = STEPS) -> dict[str, Any]:
+    """What the worlds of *bug* are like, besides the bug."""
+    kinds = frozenset(bug.kinds) if bug.kinds else None
+    return {"steps": bug.steps or steps, "kinds": kinds, "times": TIMES if bug.kinds else 1.0}
+
+
+def is_clean(seed: int, bug: Bug, steps: int = STEPS) -> bool:
+    """Whether the same world without the bug is clean: only then it is the bug that was found."""
+    return not run_seed(seed, **world_of(bug, steps)).violations
 
 
 def hunt_all(

@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from holdfast.bus import app, groups, ledger_feed, work
 from holdfast.contracts import wire
 from holdfast.contracts.messages import Fill
-from holdfast.contracts.streams import STREAMS
 from holdfast.domain import view
 from holdfast.store import store
 from proving.planted.bug import Bug, Patch
@@ -28,16 +25,19 @@ def acknowledge_first(patch: Patch) -> None:
 
 
 def groups_at_the_end(patch: Patch) -> None:
-    async def at_dollar(client: Any, prefix: str = "") -> int:
-        created = 0
-        for stream in STREAMS:
-            for group in stream.groups:
-                try:
-                    await client.xgroup_create(prefix + stream.name, group, id="$", mkstream=True)
-                    created += 1
-                except ResponseError:
-                    continue
-        return created
+    create = groups.create_groups
+
+    class AtTheEnd:
+        """The client, but for where a group begins."""
+
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        async def xgroup_create(self, name: str, group: str, **named: Any) -> Any:
+            return await self._client.xgroup_create(name, group, **(named | {"id": "$"}))
+
+    async def at_dollar(client: Any, *rest: Any) -> int:
+        return await create(AtTheEnd(client), *rest)  # type: ignore[arg-type]
 
     patch.setattr(groups, "create_groups", at_dollar)
     patch.setattr(app, "create_groups", at_dollar)

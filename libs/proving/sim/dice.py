@@ -54,11 +54,15 @@ class Fault:
 class Faults:
     """Decides which faults happen: kinds and rates are chosen by the seed (swarm testing), each decision by its name.
 
-    *only*: when given, no fault happens whose key is not in it. Shrinking uses that.
+    *times* multiplies every rate. *only*: when given, no fault happens whose key is not in it. Shrinking uses that.
     """
 
     def __init__(
-        self, dice: Dice, only: frozenset[str] | None = None, kinds: frozenset[str] | None = None
+        self,
+        dice: Dice,
+        only: frozenset[str] | None = None,
+        kinds: frozenset[str] | None = None,
+        times: float = 1.0,
     ) -> None:
         self._dice, self._only = dice, only
         self.happened: list[Fault] = []
@@ -71,7 +75,7 @@ class Faults:
             factor = 2.0 ** dice.between(f"swarm-rate|{kind}", -2.0, 1.0)
             if kinds is not None:
                 is_on = kind in kinds
-            self.rates[kind] = KINDS[kind] * factor if is_on else 0.0
+            self.rates[kind] = KINDS[kind] * factor * times if is_on else 0.0
 
     def strike(self, kind: str, where: str, at_s: float, weight: float = 1.0) -> bool:
         """Whether *kind* happens here and now; *weight* multiplies its rate."""

@@ -20,9 +20,6 @@ EVERY_S = (0.05, 0.6)
 REPEAT_AFTER_S = 5.0
 EXPIRED_MS = 3_600_000
 """So long ago that no clock of this world can think it is still to come."""
-HALTED_S = (1.0, 12.0)
-HALTED_SHARE = 0.02
-"""Of the turns of a producer."""
 NOT_AN_END = frozenset({"accepted", "unknown"})
 TO_A_STRANGER = "duplicate"
 """The answer to whoever used an id once more with other content: the first answer stands."""
@@ -87,7 +84,7 @@ class Producer:
         if self.is_wishing:
             self._wish(now)
             self._harm(now)
-            self._steer()
+            self._steer(now)
 
     def _wish(self, now: float) -> None:
         document = self._document()
@@ -114,7 +111,7 @@ class Producer:
             document["action"] = "close"
             if dice.roll("producer|part") < 0.3:
                 document["quantity"] = self._quantity(symbol)
-            if dice.roll("producer|resting") < 0.2:
+            if dice.roll("producer|resting") < 0.35:
                 document |= {"type": "limit", "price": self._level(symbol, "far", -4.0, 4.0)}
             return document
         if kind < 0.27:
@@ -162,20 +159,19 @@ class Producer:
             wanted["ttl_s"] = str(dice.whole("producer|ttl", 2, 60))
         return wanted
 
-    def _steer(self) -> None:
-        """Once in a while a person stops entries, and lets them on again; exits pass in every state."""
-        if self._dice.roll("producer|steer") >= HALTED_SHARE:
+    def _steer(self, now: float) -> None:
+        """A forged control under the id of an earlier one, in one breath with a good one, which must not suffer."""
+        if not self._faults.strike("input.changed", "control", now):
             return
-        if self._controls and self._faults.strike("input.changed", "control", self._bus.loop.time()):
-            changed = {
+        if self._controls:
+            forged = {
                 "id": f"c{self._controls}",
                 "at": self._bus.wall_ms(),
                 "state": "active",
                 "by": "mallory",
             }
-            self._send(orjson.dumps(changed), CONTROL.name.encode())
-        self._control(self._dice.pick("producer|state", ("halted", "reduce_only")))
-        self._bus.loop.call_later(self._dice.between("producer|halted", *HALTED_S), self._control, "active")
+            self._send(orjson.dumps(forged), CONTROL.name.encode(), wake=False)
+        self._control("active")
 
     def _control(self, state: str) -> None:
         self._controls += 1
@@ -196,12 +192,13 @@ class Producer:
             document = orjson.loads(dice.pick("producer|changed", list(self.wishes.values())).body)
             self._send(orjson.dumps({**document, "quantity": "0.77"}))
 
-    def _send(self, body: bytes, stream: bytes = ORDER_INTENT.name.encode()) -> None:
+    def _send(self, body: bytes, stream: bytes = ORDER_INTENT.name.encode(), *, wake: bool = True) -> None:
         bus = self._bus
         if bus.loop.time() < bus.gone_until_s or bus.server.is_full:
             return
         bus.server.append(stream, {b"body": body})
-        bus.wake()
+        if wake:
+            bus.wake()
 
     def _hear(self, name: bytes, _: Id, fields: Fields) -> None:
         if name != _RESULTS:

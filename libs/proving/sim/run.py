@@ -58,11 +58,13 @@ def run_seed(
     only: frozenset[str] | None = None,
     kinds: frozenset[str] | None = None,
     keep_lines: int | None = 200,
+    times: float = 1.0,
 ) -> Result:
     """Run the world of *seed* for *steps* steps and to its rest.
 
     *plant* patches product code for this run; *only* leaves out every fault whose key is not in it; *kinds* replaces the seed's
-    own choice of kinds of faults; *keep_lines* limits the trace that is kept, None keeps all.
+    own choice of kinds of faults; *keep_lines* limits the trace that is kept, None keeps all; *times* multiplies every
+    rate.
     """
     root = MEMORY if MEMORY.is_dir() else None
     directory = Path(mkdtemp(prefix="holdfast-sim-", dir=root))
@@ -73,7 +75,7 @@ def run_seed(
         with ExitStack() as patches:
             if plant is not None:
                 plant(patches)
-            return _run(seed, Setup(directory, steps, only, kinds, keep_lines))
+            return _run(seed, Setup(directory, steps, only, kinds, keep_lines, times))
     finally:
         logging.disable(before)
         shutil.rmtree(directory, ignore_errors=True)

@@ -57,6 +57,8 @@ class Setup:
     only: frozenset[str] | None = None
     kinds: frozenset[str] | None = None
     keep_lines: int | None = 200
+    times: float = 1.0
+    """Every rate of the menu is multiplied by it."""
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class World:
         self.loop = SimLoop(lambda: self.dice.between("thread", *THREAD_S))
         self.loop.set_task_factory(self._task)
         self.trace = Trace(setup.keep_lines)
-        self.faults = Faults(self.dice, setup.only, setup.kinds)
+        self.faults = Faults(self.dice, setup.only, setup.kinds, setup.times)
         self.bus = SimBus(self.loop)
         self.locks, self.outages = Locks(), Outages()
         self.settings = self._settings()

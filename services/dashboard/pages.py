@@ -1,0 +1,114 @@
+"""What the pages behind the first screen show, as cells: texts for people."""
+
+from typing import Any
+
+from holdfast.contracts.messages import Trade
+from holdfast.contracts.money import canonical
+from services.dashboard import api
+from services.dashboard.screen import Cells
+from services.dashboard.service import Watcher
+from services.dashboard.stories import Teller
+from services.dashboard.words import duration, money, percent, price, short_age, signed, tone
+
+SHOWN_TRADES, SHOWN_LETTERS = 100, 100
+
+
+def _trade_of(watcher: Watcher, position_id: str) -> Trade | None:
+    return next((one for one in watcher.trades.last if one.position_id == position_id), None)
+
+
+async def timeline(watcher: Watcher, teller: Teller, position_id: str) -> list[dict[str, Any]]:
+    row, trade = watcher.view.positions.get(position_id), _trade_of(watcher, position_id)
+    known = row or trade
+    names = [] if known is None else [known.intent_id or "", known.correlation_id or ""]
+    return [
+        {"at_ms": step.at_ms, "stream": step.stream, "entry_id": step.entry_id, "title": step.title, "raw": step.raw}
+        for step in await teller.story(position_id, names)
+    ]  # fmt: skip
+
+
+def about(watcher: Watcher, position_id: str) -> dict[str, Any]:
+    """How the position stands: open, closed, or not known here."""
+    row, trade = watcher.view.positions.get(position_id), _trade_of(watcher, position_id)
+    if row is not None:
+        return {
+            "state": "open", "name": f"{row.symbol} {row.side.value}", "correlation_id": row.correlation_id or "",
+            "facts": {
+                "quantity": canonical(row.quantity), "entry": price(row.entry_price), "stop-loss": f"{price(row.stop_loss)} ({row.stop_loss_spec})",
+                "take-profit": f"{price(row.take_profit)} ({row.take_profit_spec})", "realised": f"{signed(row.realized_pnl)} {row.settle}",
+                "account": f"{row.account}/{row.exchange}", "version": str(row.version), "seeded": "; ".join(row.seeded) or "nothing",
+                "strategy": row.strategy or "none named",
+            },
+        }  # fmt: skip
+    if trade is not None:
+        return {
+            "state": "closed", "name": f"{trade.symbol} {trade.side.value}", "correlation_id": trade.correlation_id or "",
+            "facts": {
+                "quantity": canonical(trade.quantity), "entry": price(trade.entry_price), "exit": price(trade.exit_price),
+                "exit reason": trade.exit_reason.value, "realised": f"{signed(trade.realized_pnl)} {trade.settle}",
+                "held": short_age(trade.closed_at - trade.opened_at), "stop-loss": price(trade.stop_loss), "take-profit": price(trade.take_profit),
+                "account": f"{trade.account}/{trade.exchange}", "strategy": trade.strategy or "none named",
+            },
+        }  # fmt: skip
+    return {"state": "unknown", "name": position_id, "correlation_id": "", "facts": {}}
+
+
+def performance(watcher: Watcher) -> dict[str, Any]:
+    found = api.kpis(watcher)["portfolio"]
+    currency = watcher.options.base_currency
+    tiles: list[tuple[str, str, str]] = []
+    if found is not None:
+        tiles = [
+            ("NAV", money(found["nav"]), currency), ("Drawdown", percent(found["dd_pct"]), "below the high-water mark"),
+            ("Realised", signed(found["realized_pnl"]), currency), ("Unrealised", signed(found["unrealized_pnl"]), currency),
+            ("Exposure long", money(found["exposure_long"]), currency), ("Exposure short", money(found["exposure_short"]), currency),
+            ("Closed trades", str(found["trades"]), f"{found['wins']} won"), ("Win rate", percent(found["win_rate"], 1), "of all closed"),
+            ("Profit factor", money(found["profit_factor"]), "won / lost"), ("Expectancy", signed(found["expectancy"]), f"{currency} a trade"),
+        ]  # fmt: skip
+    reasons = [
+        {
+            "reason": row["exit_reason"], "count": str(row["count"]), "win-rate": percent(row["win_rate"], 0), "hold": duration(row["average_hold_ms"]),
+            "pnl": f"{signed(row['realized_pnl'])} {row['settle']}", "tone": tone(row["realized_pnl"]),
+        }
+        for row in api.exit_reasons(watcher)
+    ]  # fmt: skip
+    newest = sorted(watcher.trades.last, key=lambda trade: trade.at, reverse=True)[:SHOWN_TRADES]
+    return {"tiles": tiles, "reasons": reasons, "trades": [_trade(trade) for trade in newest]}
+
+
+def _trade(trade: Trade) -> Cells:
+    return {
+        "id": trade.position_id, "at": str(trade.at), "symbol": trade.symbol, "side": trade.side.value, "quantity": canonical(trade.quantity),
+        "entry": price(trade.entry_price), "exit": price(trade.exit_price), "reason": trade.exit_reason.value,
+        "pnl": f"{signed(trade.realized_pnl)} {trade.settle}", "tone": tone(trade.realized_pnl),
+        "held": short_age(trade.closed_at - trade.opened_at), "strategy": trade.strategy or "",
+    }  # fmt: skip
+
+
+def learning(watcher: Watcher) -> dict[str, Any]:
+    now, found = watcher.clock.wall_ms(), watcher.thresholds
+    thresholds = None
+    if found is not None:
+        thresholds = {
+            "version": str(found.version), "at": str(found.at), "evidence": found.evidence or "none given",
+            "values": {name: canonical(value) for name, value in sorted(found.values.items())},
+        }  # fmt: skip
+    models = [
+        {
+            "model": one.model, "symbol": one.symbol, "direction": one.direction, "confidence": percent(one.confidence, 0), "at": str(one.at),
+            "state": "expired" if one.expires_at <= now else "in force",
+        }
+        for one in reversed(watcher.predictions.values())
+    ]  # fmt: skip
+    return {"thresholds": thresholds, "models": models}
+
+
+def dead_letters(watcher: Watcher, requeued: dict[str, str]) -> list[dict[str, Any]]:
+    newest = list(reversed(watcher.dead.items()))[:SHOWN_LETTERS]
+    return [
+        {
+            "id": key, "at": str(letter.at), "service": letter.service, "stream": letter.stream, "entry": letter.entry_id, "error": letter.error,
+            "payload": letter.payload[:4000], "deliveries": str(letter.deliveries), "requeued": requeued.get(key, ""), "truncated": letter.truncated,
+        }
+        for key, letter in newest
+    ]  # fmt: skip
