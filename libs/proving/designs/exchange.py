@@ -63,7 +63,7 @@ class Exchange:
     async def filled(self, order_id: str) -> Filled | None:
         """Wait until the order has ended, however long; None when it ended without a fill. A failed read is repeated."""
         while True:
-            await self._process.wait("for a fill", *FILL_PAUSE_S)
+            await self._process.wait("filling", *FILL_PAUSE_S)
             try:
                 shown = (await self._read("look_up", self._venue.look_up([order_id])))[order_id]
                 fills: list[Fill] = await self._read("trades_of", self._venue.trades_of([order_id]))

@@ -17,28 +17,13 @@ from proving.sim.groups import GroupServer
 from proving.sim.loop import SimLoop
 from proving.sim.process import START_MS, Process
 from proving.sim.server import Fields, Id
+from proving.sim.waiting import Waiter
 
 FAST_S = (0.000_05, 0.001)
 """One way through the network."""
 SLOW_S = (0.2, 3.0)
 LOST_S = (0.5, 2.0)
 """How long it takes until an answer that does not come is given up."""
-
-
-class Waiter:
-    """A blocked read."""
-
-    __slots__ = ("future", "of_group", "process", "serve")
-
-    def __init__(
-        self,
-        process: Process,
-        serve: Callable[[], list[Any]],
-        future: "asyncio.Future[list[Any] | Exception]",
-        *,
-        of_group: bool,
-    ) -> None:
-        self.process, self.serve, self.future, self.of_group = process, serve, future, of_group
 
 
 class SimBus:

@@ -8,9 +8,12 @@ from hashlib import blake2b
 
 
 class Trace:
-    """Takes every step and every fault. *keep*: how many lines are remembered; None keeps all."""
+    """Takes every step and every fault. *keep*: how many lines are remembered; None keeps all. *place*: the folder of this run's
+    files, whose name is no part of what happened.
+    """
 
-    def __init__(self, keep: int | None = 200) -> None:
+    def __init__(self, keep: int | None = 200, place: str = "") -> None:
+        self._place = place or "\0"
         self._hash = blake2b(digest_size=16)
         self.steps = 0
         self.lines: deque[str] = deque(maxlen=keep)
@@ -25,7 +28,7 @@ class Trace:
 
     def fault(self, at_s: float, text: str) -> None:
         """A fault, or another event of the world worth telling."""
-        line = f"{at_s * 1000:.3f} !! {text}"
+        line = f"{at_s * 1000:.3f} !! {text}".replace(self._place, "DIR")
         self._hash.update(line.encode())
         self.lines.append(line)
         self.story.append(line)
@@ -33,7 +36,7 @@ class Trace:
     def entry(self, name: bytes, entry_id: tuple[int, int], fields: dict[bytes, bytes]) -> None:
         """An entry was appended to the bus: what it says counts, too."""
         self._hash.update(b"%s %d-%d " % (name, *entry_id))
-        self._hash.update(fields.get(b"body", b""))
+        self._hash.update(fields.get(b"body", b"").replace(self._place.encode(), b"DIR"))
 
     @property
     def hash(self) -> str:

@@ -80,7 +80,7 @@ class World:
         self.dice = Dice(seed)
         self.loop = SimLoop(lambda: self.dice.between("thread", *THREAD_S))
         self.loop.set_task_factory(self._task)
-        self.trace = Trace(setup.keep_lines)
+        self.trace = Trace(setup.keep_lines, str(setup.directory))
         self.faults = Faults(self.dice, setup.only, setup.kinds, setup.times)
         self.bus = SimBus(self.loop)
         self.locks, self.outages = Locks(), Outages()
