@@ -1,4 +1,4 @@
-"""Which scenario must notice which planted bug. The bugs themselves, and the hunt for all of them, are in `proving.planted`."""
+"""Which scenario must notice which planted bug; `breaks` of the bug names the invariant. The bugs are in `proving.planted`."""
 
 from collections.abc import Awaitable, Callable
 

@@ -31,11 +31,11 @@ must fail while the bug is there and passes without it. *Worlds* names the fault
 
 def page() -> str:
     found = measured.load()
-    killed = [found[bug.name].seeds for bug in BUGS if bug.name in found and found[bug.name].seed is not None]
     seen = [bug for bug in BUGS if not bug.unseen]
+    killed = [found[bug.name].seeds for bug in seen if bug.name in found and found[bug.name].seed is not None]
     verdict = (
-        f"**{len(killed)} of {len(seen)} killed in simulated worlds** (seeds to kill: median {median(killed)}, worst {max(killed)}); "
-        f"{len(BUGS) - len(seen)} more cannot happen there, and are killed by their scenarios."
+        f"**{len(killed)} of {len(BUGS)} are killed by simulated worlds** (seeds to kill: median {median(killed)}, worst {max(killed)}), the other "
+        f"{len(BUGS) - len(killed)} by their scenarios: {len(BUGS) - len(seen)} cannot happen in a simulated world, the rest did not in so many."
     )
     rows = "".join(_row(bug, found.get(bug.name)) for bug in BUGS)
     return HEAD.format(scenarios=len(SCENARIOS), verdict=verdict) + rows
@@ -43,9 +43,13 @@ def page() -> str:
 
 def _row(bug: Bug, hunted: Hunted | None) -> str:
     worlds, seeds, killer = ", ".join(bug.kinds) or "any", "—", bug.unseen or "not hunted yet"
-    if hunted is not None:
+    if hunted is not None and not bug.unseen:
         seeds = str(hunted.seeds) if hunted.seed is not None else f"> {hunted.seeds}"
-        killer = f"{hunted.number}: {_plain(hunted.text)}" if hunted.seed is not None else "it lives"
+        killer = (
+            f"{hunted.number}: {_plain(hunted.text)}"
+            if hunted.seed is not None
+            else "none of these worlds; its scenario"
+        )
     shown = (SCENARIOS[bug.name].__doc__ or "").strip() if bug.name in SCENARIOS else "—"
     return f"| {bug.name} | {bug.breaks or '—'} | {bug.restores} | {'—' if bug.unseen else worlds} | {seeds} | {killer} | {shown} |\n"
 

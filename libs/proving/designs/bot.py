@@ -96,7 +96,7 @@ class Bot:
         """An exit was accepted."""
         self.positions.pop(held.symbol, None)
 
-    async def publish(self) -> None:
+    async def write_state(self) -> None:
         """Once a loop."""
 
     def known(self) -> dict[str, Decimal]:
@@ -108,7 +108,7 @@ class Bot:
     async def run(self) -> None:
         await self.start()
         await asyncio.gather(
-            self._every(SCAN_S, "scan", self._scan), self._every(LOOP_S, "loop", self.publish)
+            self._every(SCAN_S, "scan", self._scan), self._every(LOOP_S, "loop", self.write_state)
         )
 
     async def _every(

@@ -15,7 +15,7 @@ from proving.designs.incidents import DESIGNS
 from proving.designs.world import KINDS, DesignWorld
 from proving.sim.run import MEMORY, run_seed
 
-SECONDS, STEPS = 60.0, 6_000
+SECONDS, STEPS = 60.0, 3_000
 """Of faults: virtual seconds of a bot, steps of Holdfast's services."""
 HOLDFAST = "Holdfast"
 

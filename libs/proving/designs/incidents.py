@@ -36,7 +36,7 @@ class Registry(Bot):
         await super().closed(held)
         self.registry.pop(held.symbol, None)
 
-    async def publish(self) -> None:
+    async def write_state(self) -> None:
         """What "positions were stored in positions_state.json" means: what the exchange shows, every loop."""
         shown = await self.exchange.fetch_positions()
         for symbol in self.positions.keys() - shown.keys():
@@ -135,7 +135,7 @@ class NoCheck(Bot):
         """Its position monitor works on what the exchange shows."""
         await self._monitor()
 
-    async def publish(self) -> None:
+    async def write_state(self) -> None:
         await self._monitor()
 
     async def _monitor(self) -> None:
@@ -181,8 +181,8 @@ class PlainFiles(NoCheck):
     async def run(self) -> None:
         await asyncio.gather(super().run(), self._every(LOOP_S, "sync_state", self._write))
 
-    async def publish(self) -> None:
-        await super().publish()
+    async def write_state(self) -> None:
+        await super().write_state()
         await self._write()
 
     def _rows(self) -> str:

@@ -371,13 +371,9 @@ class SimRedis:
         self, name: str, maxlen: int | None = None, approximate: bool = True, minid: Any = None
     ) -> int:
         low = None if minid is None else _bytes(minid)
-        return int(
-            await self.command(
-                "xtrim",
-                lambda: self._server.trim(name.encode(), maxlen=maxlen, min_id=low, approximate=approximate),
-                writes=True,
-            )
-        )
+        return int(await self.command(
+            "xtrim", lambda: self._server.trim(name.encode(), maxlen=maxlen, min_id=low, approximate=approximate), writes=True,
+        ))  # fmt: skip
 
 
 def _give_up(future: "asyncio.Future[list[Any] | Exception]") -> None:
@@ -386,6 +382,4 @@ def _give_up(future: "asyncio.Future[list[Any] | Exception]") -> None:
 
 
 def _bytes(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return str(value).encode()
+    return value if isinstance(value, bytes) else str(value).encode()
