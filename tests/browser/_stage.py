@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +34,13 @@ SERVICES = ("ledger", "executor", "exit_scanner", "dashboard")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def free_port() -> int:
+    """A port that nobody else's dashboard would take while ours is down."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Stage:
     """See the module. Made by `staged`."""
 
@@ -49,7 +57,7 @@ class Stage:
         self._env = kept | {
             "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}", "HOLDFAST_DIR": str(directory), "HOLDFAST_REDIS_URL": bus_url,
             "HOLDFAST_PAPER_MARKET": "linear", "HOLDFAST_PAPER_SLIPPAGE_PCT": "0", "HOLDFAST_PAPER_CAPITAL": "100000000",
-            "HOLDFAST_STATE_MAX_HEARTBEAT_AGE_S": "1.5", "HOLDFAST_DASHBOARD_REFRESH_MS": "200", "HOLDFAST_LOG_LEVEL": "warning", "HOLDFAST_EXECUTOR_RECONCILE_EVERY_S": "3600", **settings,
+            "HOLDFAST_STATE_MAX_HEARTBEAT_AGE_S": "1.5", "HOLDFAST_DASHBOARD_REFRESH_MS": "200", "HOLDFAST_DASHBOARD_PORT": str(free_port()), "HOLDFAST_LOG_LEVEL": "warning", "HOLDFAST_EXECUTOR_RECONCILE_EVERY_S": "3600", **settings,
         }  # fmt: skip
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._numbers = 0
