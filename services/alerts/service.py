@@ -36,8 +36,8 @@ from holdfast.domain.valuation import Marks
 from holdfast.domain.view import LedgerView
 from holdfast.domain.watch import Changes, Services, watched
 from holdfast.notify.courier import Courier
-from holdfast.runtime.clock import Clock
 from holdfast.runtime.alert_settings import AlertSettings
+from holdfast.runtime.clock import Clock
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.alerts")
