@@ -297,7 +297,7 @@ class Dispatcher:
         return {(row.account, row.exchange) for row in rows if row is not None}
 
     async def _look_up(self, key: Key, order_ids: Sequence[str]) -> list[Outgoing]:
-        venue, asked_at = self._guard.venues[key], self._clock.wall_ms()
+        venue, asked_at, asked_mono = self._guard.venues[key], self._clock.wall_ms(), self._clock.monotonic_ms()
         shown = await self._guard.read(key, "look-up", venue.look_up(order_ids))
         if shown is None:
             return []
@@ -310,7 +310,7 @@ class Dispatcher:
             row = self._view.orders.get(order_id)
             if row is not None and order_id in shown:
                 order = shown[order_id]
-                outputs += self._absent(row, asked_at) if order is None else self._found(row, order)
+                outputs += self._absent(row, asked_at, asked_mono) if order is None else self._found(row, order)
         return outputs
 
     def _found(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
@@ -330,8 +330,12 @@ class Dispatcher:
         self.lookups.pop(row.order_id, None)
         return []
 
-    def _absent(self, row: OrderRow, asked_at: int) -> list[Outgoing]:
-        """The venue answered and does not show it. Proof only when it is late enough, and nothing says it was there."""
+    def _absent(self, row: OrderRow, asked_at: int, asked_mono: int) -> list[Outgoing]:
+        """The venue answered and does not show it. Proof only when it is late enough, and nothing says it was there.
+
+        Late enough by the wall clock, which `send_by` is in; and, of an order that we have sent ourselves, by the steady one
+        too: a wall clock that is put forward while the send is on its way proves nothing.
+        """
         was_there = row.filled > 0 or row.venue_order_id is not None or row.state not in _UNPROVEN
         if was_there:
             self.missing[row.order_id] = (
@@ -339,10 +343,14 @@ class Dispatcher:
             )
             return []
         after = ABSENCE_MS.get(row.exchange, ABSENCE_ELSEWHERE_MS)
-        if asked_at <= row.send_by + after:
+        sent = self._sent.get(row.order_id)
+        early = row.send_by + after + 1 - asked_at
+        if sent is not None:
+            early = max(early, sent + self._desk.send_within_ms + after + 1 - asked_mono)
+        if early > 0:
             look = self.lookups.get(row.order_id)
             if look is not None:
-                look.due = self._clock.monotonic_ms() + min(row.send_by + after + 1 - asked_at, 5_000)
+                look.due = self._clock.monotonic_ms() + min(early, 5_000)
             return []
         evidence = (
             f"look-up at {asked_at}, {asked_at - row.send_by} ms after send_by: the venue does not show it"

@@ -39,11 +39,13 @@ TERMINAL = {OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderSt
 
 
 class FakeClock:
+    """Both clocks go with `now`; `ahead` is how far the wall clock has been put forward."""
+
     def __init__(self):
-        self.now = START
+        self.now, self.ahead = START, 0
 
     def wall_ms(self):
-        return self.now
+        return self.now + self.ahead
 
     def monotonic_ms(self):
         return self.now - START + 1

@@ -261,6 +261,19 @@ async def test_unknown_and_never_arrived_ends_as_absent_after_send_by():
     assert world.ledger.intent("i-1").is_final
 
 
+async def test_a_wall_clock_that_is_put_forward_proves_no_absence():
+    """Found by `holdfast sim`, seed 17: the send is on its way, the clock jumps, and the order arrives after it was called absent."""
+    world = await ready()
+    world.venue.outcome, world.venue.arrives = OutcomeKind.UNKNOWN, False
+    await world.give(world.buy(id="i-1"))
+    await world.settle()
+    world.clock.ahead = 10_000
+    await world.pass_time(1800)
+    assert world.order().state is OrderState.UNKNOWN
+    await world.pass_time(6000)
+    assert not world.ledger.state.orders
+
+
 async def test_a_send_that_raises_leaves_the_order_unknown():
     world = await ready()
 

@@ -142,7 +142,7 @@ class SimVenue(PaperVenue):
     async def submit(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:
         self.watcher.sending(orders, now_ms)
         process = self.process
-        if not _clocks_move(process) and process.strike("venue.overtaken", "submit"):
+        if process.strike("venue.overtaken", "submit"):
             await self._overtaken(orders, now_ms)
         outcomes = await self._call("submit", super().submit(orders, now_ms=now_ms))
         lost = self.process.strike("venue.lost_reply", "submit")
@@ -153,7 +153,7 @@ class SimVenue(PaperVenue):
         return outcomes
 
     async def _overtaken(self, orders: Sequence[OrderRow], now_ms: int) -> None:
-        """The sender gives up before its orders arrive; they do, as late as `send_by` allows. (Not where clocks are put forward: absence is proven by them.)"""
+        """The sender gives up before its orders arrive; they do, as late as `send_by` allows."""
         process, submit = self.process, super().submit
         within_s = max(0, min(order.send_by for order in orders) - now_ms) / 1000
         delay = within_s * process.dice.roll("venue.overtaken")
@@ -224,11 +224,6 @@ class SimVenue(PaperVenue):
         if len(fills) > 1 and self.process.strike("venue.shuffled", "trades"):
             return fills[::-1]
         return fills
-
-
-def _clocks_move(process: Process) -> bool:
-    """Whether a wall clock of this world may be set meanwhile."""
-    return any(process.faults.rates[kind] for kind in ("clock.jump", "clock.skew"))
 
 
 def _answered(run: Coroutine[Any, Any, T]) -> T | BaseException:
