@@ -297,7 +297,11 @@ class Dispatcher:
         return {(row.account, row.exchange) for row in rows if row is not None}
 
     async def _look_up(self, key: Key, order_ids: Sequence[str]) -> list[Outgoing]:
-        venue, asked_at, asked_mono = self._guard.venues[key], self._clock.wall_ms(), self._clock.monotonic_ms()
+        venue, asked_at, asked_mono = (
+            self._guard.venues[key],
+            self._clock.wall_ms(),
+            self._clock.monotonic_ms(),
+        )
         shown = await self._guard.read(key, "look-up", venue.look_up(order_ids))
         if shown is None:
             return []
@@ -310,7 +314,9 @@ class Dispatcher:
             row = self._view.orders.get(order_id)
             if row is not None and order_id in shown:
                 order = shown[order_id]
-                outputs += self._absent(row, asked_at, asked_mono) if order is None else self._found(row, order)
+                outputs += (
+                    self._absent(row, asked_at, asked_mono) if order is None else self._found(row, order)
+                )
         return outputs
 
     def _found(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
