@@ -16,10 +16,10 @@ FILE = Path(__file__).parents[2] / "docs" / "planted-bugs.md"
 HEAD = """\
 # Planted bugs
 
-Each of these bugs is put into the real code, for the time of a run, to see whether the proofs notice. They are killed twice over: by
-the simulator (`holdfast sim --planted`: worlds of faults with the bug in the code, one seed after the other, until one of them is
-violated; without the bug the same worlds are clean), and the first {scenarios} by a scenario of their own as well (`tests/planted`), which
-must fail while the bug is there and passes without it. *Worlds* names the faults that such a world has; *any* leaves them to the seed.
+Each of these bugs is put into the real code, for the time of a run, to see whether the proofs notice: the simulator (`holdfast sim
+--planted`: worlds of faults with the bug in the code, one seed after the other, until one of them is violated; without the bug the same
+worlds are clean), or a scenario of its own (`tests/planted`), which must fail while the bug is there and passes without it; the first
+{scenarios} have both. *Worlds* names the faults that such a world has; *any* leaves them to the seed.
 (Written by `python -m tests.planted.table` from `holdfast sim --planted --write`.)
 
 {verdict}

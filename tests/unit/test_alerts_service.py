@@ -12,7 +12,9 @@ from holdfast.contracts.rows import NavRow, OrderRow, QuarantineRow, TotalRow
 from holdfast.contracts.wire import Entry
 from holdfast.domain.alerting import Manners, Thresholds
 from holdfast.domain.view import LedgerView
+from holdfast.notify.courier import Apprise
 from services.alerts.service import Alerts, Options
+from tests.unit._hook import webhook
 from tests.unit._state import T0, HandClock, blocked, heartbeat, position, snapshot, tick
 
 SERVICES = ("ledger", "executor", "exit_scanner")
@@ -33,8 +35,8 @@ class Courier:
 class World:
     """The service, its clock and what it has published."""
 
-    def __init__(self, clock: HandClock | None = None, **told) -> None:
-        self.clock, self.first, self.second = clock or HandClock(), Courier(), Courier()
+    def __init__(self, clock: HandClock | None = None, first=None, **told) -> None:
+        self.clock, self.first, self.second = clock or HandClock(), first or Courier(), Courier()
         options = Options(
             thresholds=Thresholds(red_after_ms=0, yellow_after_ms=0, unknown_after_ms=0, down_after_ms=0),
             manners=Manners(repeat_ms=60_000, escalate_ms=120_000, calm_ms=2_000, most_per_minute=50),
@@ -173,6 +175,56 @@ async def test_a_loss_of_the_day_and_a_drawdown():
     world.view.totals[lost.key] = lost
     world.view.nav["main"] = nav("89000")
     assert {("drawdown", "raised"), ("daily_loss", "raised")} <= set(await world.look())
+
+
+async def silence(world, service):
+    del world.heartbeats[service]
+    world.clock.now += 6_000
+
+
+async def go_wrong(world, event):
+    """Whatever makes somebody be called for *event*."""
+    if event is AlertEvent.LIGHT:
+        world.heartbeats["exit_scanner"] = {"unreadable": "prices make no sense"}
+    elif event is AlertEvent.SERVICE_DOWN:
+        await silence(world, "executor")
+    elif event is AlertEvent.LEDGER_STOPPED:
+        await silence(world, "ledger")
+    elif event is AlertEvent.UNKNOWN_ORDER:
+        world.view.orders["o-1"] = order()
+    elif event is AlertEvent.QUARANTINE:
+        world.view.quarantine["q-1"] = QuarantineRow(
+            quarantine_id="q-1", account="main", exchange="paper", symbol="BTC/USDT", why="by hand", at=T0
+        )
+    elif event is AlertEvent.DEAD_LETTER:
+        letter = DeadLetter(
+            id="d-1", at=T0, service="ledger", stream="fill", entry_id="1-0", payload="{", error="no"
+        )
+        await world.alerts.on_dead_letters([world.entry(streams.DEAD_LETTER, letter)])
+    elif event is AlertEvent.BLOCKED_RATE:
+        await world.alerts.on_blocked([world.entry(streams.ORDER_BLOCKED, blocked(n)) for n in range(60)])
+    else:
+        lost = TotalRow(
+            account="main",
+            exchange="paper",
+            symbol="ETH/USDT",
+            settle="USDT",
+            realized_pnl=Decimal(-11_000),
+            trades=1,
+        )
+        world.view.totals[lost.key] = lost
+        world.view.nav["main"] = nav("89000")
+
+
+@pytest.mark.parametrize("event", list(AlertEvent))
+async def test_every_event_reaches_a_real_webhook(event):
+    with webhook() as hook:
+        world = World(first=Apprise([hook.url], "alerts.urls"))
+        await world.healthy()
+        await go_wrong(world, event)
+        await world.look()
+        await world.deliver()
+        assert any(f"Holdfast: {event.value}" in got["title"] for got in hook.got), hook.got
 
 
 def nav(amount):
