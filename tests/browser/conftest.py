@@ -10,13 +10,13 @@ from tests.browser._stage import CHROMIUM, Stage, staged
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is Linux-only here")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with staged(tmp_path_factory.mktemp("stage")) as one:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium, or name one in CHROMIUM")

@@ -132,7 +132,7 @@ def test_restart_waits_for_the_successor(place):
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"executor: process {before['pid']} ended, {after['pid']} runs (restart 1)\n"
         assert (
-            "does not run 'nobody'; it runs bus, dashboard, executor"
+            "does not run 'nobody'; it runs alerts, bus, dashboard, executor"
             in holdfast_(place, "restart", "nobody").stderr
         )
 

@@ -15,6 +15,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 EVERY = pytest.mark.parametrize("name", sorted(CONTAINERS))
 OF_HOLDFAST = (*SERVICES, DEMO)
+OBSERVERS = {"prometheus": "65534:65534", "grafana": "472:0"}
+"""Only with the profile `observe`; each as the user of its own image."""
 
 
 def mounts(name: str) -> dict[str, tuple[str, str]]:
@@ -27,13 +29,14 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 
 def test_these_are_all_containers():
-    assert set(CONTAINERS) == {*OF_HOLDFAST, "redis", "secrets"}
+    assert set(CONTAINERS) == {*OF_HOLDFAST, *OBSERVERS, "redis", "secrets"}
+    assert {name for name in CONTAINERS if CONTAINERS[name].get("profiles")} == set(OBSERVERS)
 
 
 @EVERY
 def test_no_container_runs_as_root_or_can_become_more_than_it_is(name):
     container = CONTAINERS[name]
-    assert container["user"] == "10001:10001"
+    assert container["user"] == OBSERVERS.get(name, "10001:10001")
     assert container["cap_drop"] == ["ALL"]
     assert "cap_add" not in container
     assert container["security_opt"] == ["no-new-privileges:true"]
@@ -107,4 +110,9 @@ def test_no_secret_stands_in_the_file(name):
 
 @EVERY
 def test_the_docker_socket_and_the_hosts_files_stay_outside(name):
-    assert [text for text in CONTAINERS[name].get("volumes", []) if text.startswith(("/", ".", "~"))] == []
+    """Observers read their own configuration, which is in this repository, and nothing else."""
+    outside = [text for text in CONTAINERS[name].get("volumes", []) if text.startswith(("/", ".", "~"))]
+    ours = [text for text in outside if text.startswith((f"./observe/{name}/", f"./observe/{name}:"))]
+    assert all(text.endswith(":ro") for text in ours)
+    assert [text for text in outside if text not in ours] == []
+    assert not ours or name in OBSERVERS

@@ -1,6 +1,5 @@
 """Every design in the same seeds, and Holdfast in its own worlds of the same seeds: in how many of 1,000 something was violated."""
 
-import logging
 import multiprocessing
 import shutil
 from collections import Counter
@@ -13,7 +12,7 @@ from tempfile import mkdtemp
 
 from proving.designs.incidents import DESIGNS
 from proving.designs.world import KINDS, DesignWorld
-from proving.sim.run import MEMORY, run_seed
+from proving.sim.run import MEMORY, quiet, run_seed
 
 SECONDS, STEPS = 60.0, 3_000
 """Of faults: virtual seconds of a bot, steps of Holdfast's services."""
@@ -43,10 +42,10 @@ Seen = tuple[frozenset[str], int]
 
 def run_design(index: int, seed: int) -> Seen:
     """One seed of the design with this number."""
-    logging.disable(logging.CRITICAL)
     directory = Path(mkdtemp(prefix="holdfast-design-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
-        outcome = DesignWorld(DESIGNS[index], seed, directory, SECONDS).run()
+        with quiet():
+            outcome = DesignWorld(DESIGNS[index], seed, directory, SECONDS).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return frozenset(outcome.kinds), outcome.crashes

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, permutations
@@ -59,7 +60,7 @@ class Menu:
             dealt += [pause(next(paused), chance.choice((None, *SERVICES)))]
             dealt += [self._restart(next(orders), chance.random() * 0.3) for _ in range(ORDERS_PER_ROUND)]
             dealt += [skew(next(skewed), chance.choice(SKEWS_MS))]
-            for fault in _shuffled(chance, dealt):
+            for fault in _one_of_each_first(_shuffled(chance, dealt)):
                 if not self.kinds or fault.kind.startswith(self.kinds):
                     yield fault
                     if fault.kind.startswith("skew"):
@@ -77,6 +78,16 @@ def _shuffled(chance: random.Random, things: Iterable[T]) -> list[T]:
     ordered = list(things)
     chance.shuffle(ordered)
     return ordered
+
+
+def _one_of_each_first(faults: Iterable[Fault]) -> list[Fault]:
+    """The first of every kind, then the second of those that have one: a short drill has had them all."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for fault in faults:
+        ranked.append((seen[fault.kind], fault))
+        seen[fault.kind] += 1
+    return [fault for _, fault in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def kill(names: tuple[str, ...]) -> Fault:

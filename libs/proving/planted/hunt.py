@@ -4,7 +4,6 @@ The world in which it died is run once more without the bug, and must be clean: 
 those in which nothing of what the bug needs has happened.
 """
 
-import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +37,6 @@ class Hunted:
 
 def hunt(bug: Bug, first: int = 1, most: int = MOST_SEEDS, steps: int = STEPS) -> Hunted:
     """Plant *bug*, and run worlds from seed *first* on."""
-    logging.disable(logging.CRITICAL)
     walked = 0
     for number, seed in enumerate(range(first, first + most), 1):
         result = run_seed(seed, plant=bug.enter, **world_of(bug, steps))

@@ -6,8 +6,8 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -68,17 +68,24 @@ def run_seed(
     """
     root = MEMORY if MEMORY.is_dir() else None
     directory = Path(mkdtemp(prefix="holdfast-sim-", dir=root))
-    logger = logging.getLogger()
-    before = logger.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        with ExitStack() as patches:
+        with quiet(), ExitStack() as patches:
             if plant is not None:
                 plant(patches)
             return _run(seed, Setup(directory, steps, only, kinds, keep_lines, times))
     finally:
-        logging.disable(before)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No log line meanwhile: a world's services complain a lot, and rightly."""
+    before = logging.getLogger().manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _run(seed: int, setup: Setup) -> Result:
