@@ -18,7 +18,7 @@ up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C 
 	$(BIN)/holdfast up --demo
 
 test: SIM_S = 60
-test: lint types suite sim ## install what tests need; linters, types, layers, the whole suite, a minute of simulated worlds
+test: lint types sim suite ## install what tests need; linters, types, layers, a minute of simulated worlds, the whole suite
 
 check: test ## the same; what CI runs
 
