@@ -14,6 +14,7 @@ from holdfast.bus.app import ServiceApp
 from holdfast.contracts.messages import IntentResult, Tick
 from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.contracts.streams import (
+    ALERTS,
     EXECUTOR,
     EXIT_SCANNER,
     HEARTBEAT,
@@ -27,6 +28,7 @@ from holdfast.contracts.streams import (
 )
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import SystemClock
+from services.alerts.app import build as build_alerts
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
 from services.ledger.app import build as build_ledger
@@ -39,7 +41,10 @@ BUILDERS = {
     EXECUTOR: build_executor,
     EXIT_SCANNER: build_scanner,
     STATE_PUBLISHER: build_publisher,
+    ALERTS: build_alerts,
 }
+TRADING = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER)
+"""What a pipeline runs where a test names nobody."""
 SYMBOL, NAMED = "BTC/USDT", "BTC/USDT:USDT"
 """What prices and books are called; and a name that means the linear contract of it."""
 PLAIN = {"fee_pct": "0", "maker_fee_pct": "0", "slippage_pct": "0"}
@@ -49,7 +54,7 @@ class Pipeline:
     """See the module. Use it with `async with`; at the end every service must stop with exit code 0."""
 
     def __init__(self, bus: Bus, directory: Path, *names: str, **sections: Any) -> None:
-        self.bus, self.directory, self.names = bus, directory, names or tuple(BUILDERS)
+        self.bus, self.directory, self.names = bus, directory, names or TRADING
         sections = {"paper": PLAIN, "executor": {"resend_after_ms": 500}, **sections}
         self.settings = settings_for(bus.url, directory, **sections)
         self.apps: dict[str, ServiceApp] = {}

@@ -29,12 +29,12 @@ from holdfast.contracts.streams import (
     STREAMS,
     Reading,
 )
-from holdfast.contracts.wire import Ack, Numbered
+from holdfast.contracts.wire import Ack, Numbered, digest
 from services.demo.app import build as build_demo
 from services.market_feed.app import build as build_feed
 from tests.contract._bus import running, settings_for
 from tests.contract._golden import BY_NAME
-from tests.contract._ledgers import HASH, FakeLedger
+from tests.contract._ledgers import FakeLedger
 from tests.contract._pipeline import BUILDERS, PLAIN, Pipeline
 from tests.contract._wait import wait_until
 
@@ -217,9 +217,9 @@ async def test_followers_of_the_ledger_take_the_golden_update(bus, tmp_path, ser
     """Every table of an update has a row in it; whoever follows the ledger is at its sequence afterwards."""
     update = golden(LEDGER_UPDATED)
     async with alone(bus, tmp_path, service):
-        await FakeLedger(bus, "s-1").publisher.publish(
-            [Numbered(LEDGER_UPDATED, "42-0", update.id, update.body(), (("kind", "filled"), ("hash", HASH)))]
-        )
+        ledger = FakeLedger(bus, "s-1")
+        beside = (("kind", "filled"), ("hash", digest(ledger.hash(41), update.body())))
+        await ledger.publisher.publish([Numbered(LEDGER_UPDATED, "42-0", update.id, update.body(), beside)])
         await wait_until(lambda: _at(bus, service, 42), "the update to be taken in")
 
 
