@@ -17,8 +17,8 @@ help: ## this list
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
 
-test: SIM_S = 60
-test: lint types sim suite ## install what tests need; linters, types, layers, a minute of simulated worlds, the whole suite
+test: WORLDS = --seeds 100
+test: lint types sim suite ## install what tests need; linters, types, layers, a hundred simulated worlds, the whole suite
 
 check: test ## the same; what CI runs
 
@@ -41,7 +41,7 @@ bench: .venv/.dev ## the speed table, as ratios to the bare path in the same run
 	$(BIN)/python -m benchmarks --out docs/benchmarks
 
 sim: .venv/.dev ## two minutes of simulated worlds with faults; a failure is shrunk and explained
-	$(BIN)/holdfast sim --seeds 100000 --for $(or $(SIM_S),120)
+	$(BIN)/holdfast sim $(or $(WORLDS),--seeds 100000 --for 120)
 
 drill: .venv/.dev ## break a running Holdfast for two minutes while it trades; longer: make drill MINUTES=10
 	$(BIN)/holdfast drill --minutes $(or $(MINUTES),2)
