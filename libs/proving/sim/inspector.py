@@ -155,9 +155,8 @@ class Inspector:
 
     def is_armed(self) -> bool:
         """Whether every service is there and the scanner watches every open position as of the newest update."""
-        processes = self._world.processes
-        beat = self.beats.get(EXIT_SCANNER)
-        if beat is None or beat.get("unarmed") or any(name not in processes for name in self._world.services):
+        world, beat = self._world, self.beats.get(EXIT_SCANNER)
+        if beat is None or beat.get("unarmed") or not all(map(world.lives, world.services)):
             return False
         return beat.get("armed_through") == self.seq and beat.get("armed") == len(self.positions())
 

@@ -59,7 +59,7 @@ def _complaints(world: "World") -> list[tuple[str, str]]:
     found = [
         ("INV-10", f"{name} does not run: {world.ends.why.get(name)}")
         for name in world.services
-        if name not in world.processes
+        if not world.lives(name)
     ]
     answers = inspector.answers()
     found += [

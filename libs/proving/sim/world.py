@@ -106,6 +106,10 @@ class World:
         }
         self.inspector = Inspector(self)
 
+    def lives(self, service: str) -> bool:
+        """Whether the service runs: the supervised one, or a twin that has its lock, beside which a supervised one cannot start."""
+        return service in self.processes or any(process.service == service for process in self.others)
+
     def _settings(self) -> Settings:
         dice = self.dice
         return Settings.model_validate(
