@@ -1,0 +1,70 @@
+"""What became of a closed trade, and of its market afterwards: what exit thresholds are judged by.
+
+The learner watches a position's prices from its opening until some time after its close, and hands one `TradeOutcome` to
+the ledger, which keeps it with the trade. Other thresholds are tried on it by sending its path through the exit rules.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from holdfast.contracts.base import Frozen, Identifier, Message, Millis, Name
+from holdfast.contracts.codes import ExitReason
+from holdfast.contracts.money import Amount, Positive, Sum
+from holdfast.contracts.rows import PositionRow
+
+MOST_POINTS = 600
+MOST_PREDICTIONS = 200
+
+
+class PathPoint(Frozen):
+    """A stretch of market time: the prices that closing would have got in it (bid for a long, ask for a short)."""
+
+    at: Millis
+    """Its beginning, market time; it lasts until the next point's."""
+    first: Positive
+    low: Positive
+    high: Positive
+    last: Positive
+
+
+class SeenPrediction(Frozen):
+    """A prediction as it counted for the position's symbol while the path lasted."""
+
+    at: Millis
+    expires_at: Millis
+    model: Name
+    direction: Literal["long", "short", "hold"]
+    confidence: Annotated[Amount, Field(ge=0, le=1)]
+
+
+class MarketConditions(Frozen):
+    """How the market was at one moment. None: not known."""
+
+    atr: Positive | None = None
+    spread_pct: Annotated[Amount, Field(ge=0)] | None = None
+    """Ask minus bid, percent of their middle."""
+    volatility_pct: Annotated[Amount, Field(ge=0)] | None = None
+    """Standard deviation of the last minutes' returns, percent."""
+
+
+class TradeOutcome(Message):
+    """See the module."""
+
+    position_id: Identifier
+    row: PositionRow
+    """As it stood right after its last entry fill: its thresholds (`terms`) and its exits before anything moved them."""
+    closed_at: Millis
+    exit_reason: ExitReason
+    exit_price: Positive
+    realized_pnl: Sum
+    """Net of fees, in the row's `settle`."""
+    path: Annotated[list[PathPoint], Field(max_length=MOST_POINTS)] = Field(default_factory=list)
+    """From the row's moment to after the close, oldest first; merged into longer stretches where there were too many."""
+    through: Millis
+    """Market time up to which the path is known."""
+    predictions: Annotated[list[SeenPrediction], Field(max_length=MOST_PREDICTIONS)] = Field(
+        default_factory=list
+    )
+    at_entry: MarketConditions = MarketConditions()
+    at_exit: MarketConditions = MarketConditions()
