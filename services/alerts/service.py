@@ -239,7 +239,7 @@ class Alerts:
         """Services that are down. One that was never heard counts from our own start."""
         limit = self._options.limits.max_heartbeat_age_ms
         silent = {}
-        for row in self._services.table(self._services.beats, now, limit):
+        for row in self._services.table(self._services.beats, now, self._options.limits):
             age = row["beat_age_ms"] if row["beat_age_ms"] is not None else now - self._started_ms
             if not row["alive"] and age > limit:
                 known = "silent for" if row["beat_age_ms"] is not None else "not heard within"

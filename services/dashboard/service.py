@@ -208,6 +208,9 @@ class Watcher:
         self.version += 1
         return []
 
+    def on_presence(self, incarnations: frozenset[str]) -> None:
+        self.version += self.services.see(incarnations, self.clock.wall_ms())
+
     async def on_blocked(self, batch: Sequence[Entry]) -> list[Outgoing]:
         for entry in batch:
             if isinstance(entry.message, OrderBlocked):
@@ -309,7 +312,7 @@ class Watcher:
             armed=frozenset(one.row.position_id for one in inputs.positions or () if armed_by(one, inputs)),
             unprotected_ms={row.position_id: self.protection.unprotected_ms(row.position_id, now) for row in positions},
             orders=list(view.orders.values()), seen=self.changes.seen,
-            services=self.services.table(beats, now, limits.max_heartbeat_age_ms), kpis=self._kpis(positions, now),
+            services=self.services.table(beats, now, limits), kpis=self._kpis(positions, now),
         )  # fmt: skip
 
     def _kpis(self, positions: list[PositionRow], now: int) -> kpi.Kpis | None:

@@ -42,6 +42,7 @@ def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     app.follow(streams.HEARTBEAT, publisher.on_heartbeats, last=BEATS_BACK)
     app.follow(streams.ORDER_BLOCKED, publisher.on_blocked, last=BLOCKED_BACK)
     app.follow(streams.LEDGER_TRADE, publisher.on_trades, last=TRADES_BACK)
+    app.presence(publisher.on_presence)
     app.every(LOOK_EVERY_S, publisher.on_time)
     app.heartbeat(publisher.beat)
     app.on_stop(release)

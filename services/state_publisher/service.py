@@ -177,6 +177,9 @@ class StatePublisher:
                 self._services.hear(entry.message, self._heard(entry))
         return []
 
+    def on_presence(self, incarnations: frozenset[str]) -> None:
+        self._services.see(incarnations, self._clock.wall_ms())
+
     async def on_blocked(self, batch: Sequence[Entry]) -> list[Outgoing]:
         for entry in batch:
             if isinstance(entry.message, OrderBlocked):
@@ -377,7 +380,7 @@ class StatePublisher:
         clock = self._protection
         return {
             **picture.header, "updated_ms": now, **light(inputs).as_fields(),
-            "services": self._services.table(picture.beats, now, limits.max_heartbeat_age_ms),
+            "services": self._services.table(picture.beats, now, limits),
             "blocked": picture.blocked,
             "trading": [row.model_dump(mode="json") for row in picture.control],
             "time_unprotected_ms": {row.position_id: clock.unprotected_ms(row.position_id, now) for row in picture.positions},

@@ -1,7 +1,4 @@
-"""A stage for the dashboard: a bus of its own, the real services as processes, prices that the test sets, and Chromium.
-
-The age from which a silent service counts as down is 1.5 s here instead of 5, so that the light can turn red in less than two.
-"""
+"""A stage for the dashboard: a bus of its own, the real services as processes, prices that the test sets, and Chromium."""
 
 import json
 import os
@@ -57,7 +54,7 @@ class Stage:
         self._env = kept | {
             "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}", "HOLDFAST_DIR": str(directory), "HOLDFAST_REDIS_URL": bus_url,
             "HOLDFAST_PAPER_MARKET": "linear", "HOLDFAST_PAPER_SLIPPAGE_PCT": "0", "HOLDFAST_PAPER_CAPITAL": "100000000",
-            "HOLDFAST_STATE_MAX_HEARTBEAT_AGE_S": "1.5", "HOLDFAST_DASHBOARD_REFRESH_MS": "200", "HOLDFAST_DASHBOARD_PORT": str(free_port()), "HOLDFAST_LOG_LEVEL": "warning", "HOLDFAST_EXECUTOR_RECONCILE_EVERY_S": "3600", **settings,
+            "HOLDFAST_DASHBOARD_REFRESH_MS": "200", "HOLDFAST_DASHBOARD_PORT": str(free_port()), "HOLDFAST_LOG_LEVEL": "warning", "HOLDFAST_EXECUTOR_RECONCILE_EVERY_S": "3600", **settings,
         }  # fmt: skip
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._numbers = 0
@@ -83,6 +80,9 @@ class Stage:
         process = self._processes.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait(10)
+
+    def signal(self, name: str, signum: signal.Signals) -> None:
+        self._processes[name].send_signal(signum)
 
     def pid(self, name: str) -> int:
         return self._processes[name].pid

@@ -1,5 +1,6 @@
 """What a person sees and does on the dashboard: every view, every button, and what happens when services die."""
 
+import signal
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -362,7 +363,7 @@ def test_the_light_turns_red_within_two_seconds_of_the_scanners_death_and_green_
         died = time.monotonic()
         page.locator(".lamp[data-tone=bad]").wait_for()
         took = time.monotonic() - died
-        page.locator(".reasons li", has_text="exit_scanner silent").wait_for()
+        page.locator(".reasons li", has_text="exit_scanner has ended").wait_for()
         page.wait_for_function("document.title.startsWith('🔴 critical')")
         assert page.get_attribute("#favicon", "href") == "/static/favicon-bad.svg"
         row_of(page, BTC).and_(page.locator("[data-tone=bad]")).wait_for()
@@ -370,6 +371,20 @@ def test_the_light_turns_red_within_two_seconds_of_the_scanners_death_and_green_
         stage.start("exit_scanner")
     page.locator(".lamp[data-tone=good]").wait_for(timeout=30_000)
     assert took < 2.0
+
+
+def test_a_scanner_that_hangs_is_not_taken_for_one_that_works(stage, page):
+    """Its connections stay open: only its heartbeats tell."""
+    held(stage, BTC)
+    looks(page)
+    page.locator(".lamp[data-tone=good]").wait_for()
+    try:
+        stage.signal("exit_scanner", signal.SIGSTOP)
+        page.locator(".reasons li", has_text="exit_scanner silent for").wait_for()
+        assert page.get_attribute(".lamp", "data-tone") == "bad"
+    finally:
+        stage.signal("exit_scanner", signal.SIGCONT)
+    page.locator(".lamp[data-tone=good]").wait_for(timeout=30_000)
 
 
 def test_a_page_whose_dashboard_died_says_so_and_comes_back_by_itself(stage, page):

@@ -62,7 +62,7 @@ FORBIDDEN = {
     "FLUSHALL": ("FLUSHALL",), "FLUSHDB": ("FLUSHDB",), "KEYS": ("KEYS", "*"), "SCAN": ("SCAN", "0"), "SELECT": ("SELECT", "0"),
     "CONFIG GET": ("CONFIG", "GET", "*"), "CONFIG SET": ("CONFIG", "SET", "maxmemory", "1"), "EVAL": ("EVAL", "return 1", "0"),
     "FUNCTION": ("FUNCTION", "LIST"), "SCRIPT": ("SCRIPT", "LOAD", "return 1"), "ACL LIST": ("ACL", "LIST"),
-    "ACL SETUSER": ("ACL", "SETUSER", "mine", "+@all"), "ACL WHOAMI": ("ACL", "WHOAMI"), "CLIENT LIST": ("CLIENT", "LIST"),
+    "ACL SETUSER": ("ACL", "SETUSER", "mine", "+@all"), "ACL WHOAMI": ("ACL", "WHOAMI"), "CLIENT INFO": ("CLIENT", "INFO"),
     "CLIENT KILL": ("CLIENT", "KILL", "TYPE", "normal"), "DEBUG": ("DEBUG", "SLEEP", "0"), "MONITOR": ("MONITOR",), "SHUTDOWN": ("SHUTDOWN",),
     "SAVE": ("SAVE",), "BGREWRITEAOF": ("BGREWRITEAOF",), "REPLICAOF": ("REPLICAOF", "127.0.0.1", "1"), "MODULE": ("MODULE", "LIST"),
     "SET": ("SET", "fill", "1"), "GET": ("GET", "fill"), "RENAME": ("RENAME", "fill", "x"), "DUMP": ("DUMP", "fill"),
@@ -162,6 +162,11 @@ async def test_trimming_and_removing_is_for_who_keeps_the_stream(streams):
     removes = {user: await allowed(streams, user, "DEL", "{stream}") for user in ORDINARY}
     assert trims == {user: work | LEDGERS if user == "ledger" else set() for user in ORDINARY}
     assert removes == {user: LEDGERS if user == "cli" else set() for user in ORDINARY}
+
+
+async def test_who_is_connected_is_seen_by_those_who_judge_it_alone(streams):
+    seen = {user for user in ORDINARY if await allowed(streams, user, "CLIENT", "LIST")}
+    assert seen == {"dashboard", "state_publisher"}
 
 
 async def test_nobody_may_do_what_breaks_the_bus(streams):

@@ -12,12 +12,14 @@ from holdfast.domain.light import (
     PARTIAL,
     Beat,
     LightInputs,
+    Limits,
     Watched,
     age,
     from_status,
     light,
 )
 from holdfast.domain.protection import ProtectionClock, Sight, sights
+from holdfast.domain.watch import Services
 from tests.unit._state import BTC, T0, D, heartbeat, position
 
 NOW = T0 + 100_000
@@ -299,3 +301,56 @@ def test_protected_means_armed_by_a_living_scanner_with_young_prices():
     assert looks == {"ok": (NOW - 900, NOW - 500), "old": None, "late": None, "unpriced": None}
     dead = LightInputs(positions=rows, **{**values, "beats": beats(heard=NOW - 5_001)})
     assert {look.proof for look in sights(dead)} == {None}
+
+
+# -- who is connected ---------------------------------------------------------------------------------------------------
+
+
+def connected(*looks):
+    """What is known of services that all beat at NOW after *looks*: (wall ms, whether the scanner was connected then)."""
+    services = Services()
+    for name, beat in beats().items():
+        services.hear(beat.message.evolve(incarnation=f"{name}-1"), NOW)
+    living = frozenset(beat.message.incarnation for beat in services.beats.values())
+    for at, is_there in looks:
+        services.see(living if is_there else living - {"exit_scanner-1"}, at)
+    return services
+
+
+def scanners_words(services, now):
+    found = shine(watch(), now_ms=now, beats=services.beats)
+    return [reason for reason in found.reasons if reason.startswith("exit_scanner")], found
+
+
+def test_a_scanner_whose_connections_closed_proves_nothing_however_young_its_heartbeat():
+    services = connected((NOW, True), (NOW + 300, False), (NOW + 600, False))
+    reasons, found = scanners_words(services, NOW + 1_001)
+    assert reasons == ["exit_scanner has ended: its connection to the bus was closed 0.7 s ago"]
+    assert (found.status, found.armed) == (CRITICAL, 0)
+    table = services.table(services.beats, NOW + 1_001, Limits())
+    assert [row["alive"] for row in table if row["service"] == "exit_scanner"] == [False]
+
+
+def test_a_connection_that_was_only_made_anew_is_no_death():
+    services = connected((NOW, True), (NOW + 300, False), (NOW + 600, True), (NOW + 900, True))
+    assert scanners_words(services, NOW + 1_400)[0] == []
+
+
+def test_who_was_never_seen_connected_is_judged_by_its_heartbeats_alone():
+    services = connected((NOW, False), (NOW + 300, False), (NOW + 600, False))
+    assert scanners_words(services, NOW + 4_000)[0] == []
+    assert scanners_words(services, NOW + 5_001)[0] == ["exit_scanner silent for 5.0 s"]
+
+
+def test_a_new_life_has_its_own_connections():
+    services = connected((NOW, True), (NOW + 300, False))
+    services.hear(heartbeat("exit_scanner", at=NOW + 2_000, incarnation="next", armed_through=5), NOW + 2_000)
+    assert scanners_words(services, NOW + 2_500)[0] == []
+
+
+def test_a_heartbeat_that_was_still_on_its_way_does_not_bring_the_dead_back():
+    services = connected((NOW, True), (NOW + 300, False))
+    services.hear(
+        heartbeat("exit_scanner", at=NOW + 200, incarnation="exit_scanner-1", armed_through=5), NOW + 200
+    )
+    assert scanners_words(services, NOW + 1_100)[0] != []

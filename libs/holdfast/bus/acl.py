@@ -26,6 +26,7 @@ from holdfast.contracts.streams import (
     ORDER_BLOCKED,
     SERVICES,
     SIGNED_BY,
+    STATE_PUBLISHER,
     Reading,
     Stream,
     intent_stream,
@@ -114,6 +115,8 @@ def _service(name: str, every: tuple[Stream, ...], prefix: str) -> User:
     parts.append(f"({_keys('%R~', views, prefix)} {_LOOK})")
     if name == DASHBOARD:  # a timeline is made of every stream
         parts.append(f"(%R~{prefix}* {_LOOK})")
+    if name in {DASHBOARD, STATE_PUBLISHER}:  # who has ended shows by its connections
+        parts.append("+client|list")
     if name == LEDGER:  # it keeps house, and its two streams without a cap
         every_work = [stream for stream in every if stream.reading is Reading.WORK]
         parts.append(f"({_keys('~', [*every_work, LEDGER_UPDATED, LEDGER_SNAPSHOT], prefix)} {_TRIM})")

@@ -63,7 +63,7 @@ class Look:
 
     def service_rows(self, limits: Limits) -> list[dict[str, Any]]:
         """One row per service, required ones that were never heard included."""
-        return self.services.table(self.services.beats, self.now_ms, limits.max_heartbeat_age_ms)
+        return self.services.table(self.services.beats, self.now_ms, limits)
 
 
 async def look(client: Client, *, prices: bool = True, services: bool = True) -> Look:

@@ -40,6 +40,8 @@ class Limits:
     max_tick_age_ms: int = 60_000
     max_heartbeat_age_ms: int = 5_000
     arming_grace_ms: int = 3_000
+    gone_grace_ms: int = 700
+    """A service that was connected to the bus and has not been for so long has ended; its last heartbeat proves nothing."""
     exit_alarm_ms: int = 60_000
     unknown_order_ms: int = 5_000
 
@@ -52,10 +54,20 @@ class Beat:
     heard_ms: int
     unarmed: frozenset[str] = frozenset()
     """Of the exit scanner: what it could not arm."""
+    gone_ms: int | None = None
+    """Wall time since which its connections to the bus have been closed; None while it is connected, or not known to be."""
 
     @classmethod
     def of(cls, message: Heartbeat, heard_ms: int) -> Self:
         return cls(message, heard_ms, frozenset(message.unarmed))
+
+    def is_gone(self, now_ms: int, limits: Limits) -> bool:
+        """Whether its process has ended, as the bus saw its connections close."""
+        return self.gone_ms is not None and now_ms - self.gone_ms > limits.gone_grace_ms
+
+    def is_alive(self, now_ms: int, limits: Limits) -> bool:
+        """Whether it is young enough, and its sender connected enough, to be a proof of life."""
+        return now_ms - self.heard_ms <= limits.max_heartbeat_age_ms and not self.is_gone(now_ms, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +179,7 @@ def light(inputs: LightInputs) -> Light:
 def scanner_beat(inputs: LightInputs) -> Beat | None:
     """The exit scanner's heartbeat, if it is young enough to be a proof of life."""
     beat = inputs.beats.get(EXIT_SCANNER)
-    return (
-        beat
-        if beat is not None and inputs.now_ms - beat.heard_ms <= inputs.limits.max_heartbeat_age_ms
-        else None
-    )
+    return beat if beat is not None and beat.is_alive(inputs.now_ms, inputs.limits) else None
 
 
 def missing_exits(row: PositionRow) -> str | None:
@@ -199,16 +207,21 @@ def _judge_services(inputs: LightInputs, found: _Findings) -> None:
                 f"{service} silent: not heard in the last {age(inputs.now_ms - inputs.started_ms)}"
             )
             continue
-        silent_ms = inputs.now_ms - beat.heard_ms
-        if silent_ms > inputs.limits.max_heartbeat_age_ms:
+        if not beat.is_alive(inputs.now_ms, inputs.limits):
             if service in REQUIRED:
-                found.critical.append(f"{service} silent for {age(silent_ms)}")
+                found.critical.append(f"{service} {_silence(beat, inputs)}")
             elif service.partition("/")[0] in SERVICES:
-                found.partial.append(f"{service} silent for {age(silent_ms)}")
+                found.partial.append(f"{service} {_silence(beat, inputs)}")
             continue
         if beat.message.unreadable is not None:
             found.critical.append(f"{service} cannot trust what it reads: {beat.message.unreadable}")
         found.partial += [f"{service}: {warning}" for warning in beat.message.warnings]
+
+
+def _silence(beat: Beat, inputs: LightInputs) -> str:
+    if beat.gone_ms is not None and beat.is_gone(inputs.now_ms, inputs.limits):
+        return f"has ended: its connection to the bus was closed {age(inputs.now_ms - beat.gone_ms)} ago"
+    return f"silent for {age(inputs.now_ms - beat.heard_ms)}"
 
 
 def _judge_books(inputs: LightInputs, found: _Findings) -> None:

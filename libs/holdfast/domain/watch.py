@@ -5,12 +5,12 @@ Everything here is bounded, and everything tolerates hearing the same thing twic
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated, OrderBlocked, Trade
 from holdfast.contracts.rows import PositionRow
-from holdfast.domain.light import REQUIRED, Beat, Watched
+from holdfast.domain.light import REQUIRED, Beat, Limits, Watched
 from holdfast.domain.valuation import Mark
 
 LAST_BLOCKED = 20
@@ -26,6 +26,8 @@ class Services:
     def __init__(self) -> None:
         self.beats: dict[str, Beat] = {}
         self._restarts: dict[str, int] = {}
+        self._were_connected: set[str] = set()
+        """Incarnations that the bus has shown as connected."""
 
     def hear(self, message: Heartbeat, heard_ms: int) -> None:
         """Take a heartbeat in; one that the bus had before the last of its service changes nothing.
@@ -44,6 +46,29 @@ class Services:
             if not is_same:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
         self.beats[name] = Beat.of(message, heard_ms)
+        if known is not None and known.gone_ms is not None and is_same and heard_ms <= known.gone_ms:
+            self.beats[name] = replace(self.beats[name], gone_ms=known.gone_ms)
+
+    def see(self, incarnations: frozenset[str], now_ms: int) -> bool:
+        """Take in which lives of services are connected to the bus now. Returns whether anybody has left or come back.
+
+        Only who has been seen connected can be seen to leave: a service behind a proxy that hides its name stays unjudged.
+        """
+        changed = False
+        for name, beat in self.beats.items():
+            incarnation = beat.message.incarnation
+            if incarnation in incarnations:
+                gone_ms = None
+            elif incarnation in self._were_connected:
+                gone_ms = now_ms if beat.gone_ms is None else beat.gone_ms
+            else:
+                continue
+            if gone_ms != beat.gone_ms:
+                self.beats[name], changed = replace(beat, gone_ms=gone_ms), True
+        self._were_connected = {beat.message.incarnation for beat in self.beats.values()} & (
+            self._were_connected | incarnations
+        )
+        return changed
 
     def forget(self, now_ms: int) -> None:
         """Forget those that are not required and have been silent for long."""
@@ -55,19 +80,19 @@ class Services:
             del self.beats[name]
             self._restarts.pop(name, None)
 
-    def table(self, beats: Mapping[str, Beat], now_ms: int, max_age_ms: int) -> list[dict[str, Any]]:
+    def table(self, beats: Mapping[str, Beat], now_ms: int, limits: Limits) -> list[dict[str, Any]]:
         """One row per service, required ones that were never heard included."""
         return [
-            self._row(name, beats.get(name), now_ms, max_age_ms)
+            self._row(name, beats.get(name), now_ms, limits)
             for name in (*REQUIRED, *sorted(set(beats) - set(REQUIRED)))
         ]
 
-    def _row(self, name: str, beat: Beat | None, now_ms: int, max_age_ms: int) -> dict[str, Any]:
+    def _row(self, name: str, beat: Beat | None, now_ms: int, limits: Limits) -> dict[str, Any]:
         if beat is None:
             return {"service": name, "alive": False, "beat_age_ms": None}
         message, silent_ms = beat.message, max(0, now_ms - beat.heard_ms)
         return {
-            "service": name, "alive": silent_ms <= max_age_ms, "beat_age_ms": silent_ms, "started_at_ms": message.started_at, "seq": message.seq,
+            "service": name, "alive": beat.is_alive(now_ms, limits), "beat_age_ms": silent_ms, "started_at_ms": message.started_at, "seq": message.seq,
             "lag": message.lag, "pending": message.pending, "oldest_pending_ms": message.oldest_pending_ms, "dead_letters": message.dead_letters,
             "restarts": self._restarts.get(name, 0), "armed": message.armed, "armed_through": message.armed_through, "unarmed": len(message.unarmed),
             "unreadable": message.unreadable, "warnings": list(message.warnings), "version": message.version,
