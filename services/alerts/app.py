@@ -33,6 +33,7 @@ def build(
     app.follow(streams.DEAD_LETTER, alerts.on_dead_letters, last=LETTERS_BACK)
     app.ledger(view, on_reset=alerts.on_reset, on_updates=alerts.on_updates)
     app.work(streams.ALERT_ACK, alerts.on_acks)
+    app.presence(alerts.on_presence)
     app.every(LOOK_EVERY_S, alerts.on_time)
     app.background(alerts.deliver)
     app.heartbeat(alerts.beat)

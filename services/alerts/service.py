@@ -144,6 +144,9 @@ class Alerts:
                     )
         return []
 
+    def on_presence(self, incarnations: frozenset[str]) -> None:
+        self._services.see(incarnations, self._clock.wall_ms())
+
     async def on_ticks(self, batch: Sequence[Entry]) -> list[Outgoing]:
         for entry in batch:
             tick = tick_of_book(entry.message) if isinstance(entry.message, Tick) else None

@@ -14,12 +14,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from holdfast.bus.client import Client
+from holdfast.contracts.alarms import Alert, AlertAck
 from holdfast.contracts.base import ContractViolation, Message
-from holdfast.contracts.codes import ResultStatus, Scope, TradingState
+from holdfast.contracts.codes import AlertState, ResultStatus, Scope, TradingState
 from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import Control, IntentResult, LedgerUpdated, OrderIntent
 from holdfast.contracts.money import canonical
 from holdfast.contracts.streams import (
+    ALERT,
+    ALERT_ACK,
     CONTROL,
     EXIT_ADJUST,
     FILL,
@@ -92,6 +95,10 @@ class QuarantineWish(Wish):
 
 class RequeueWish(Wish):
     entry_id: str = Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$", description="Of the entry on dead.letter.")
+
+
+class AckWish(Wish):
+    key: str = Field(min_length=1, max_length=128, description="The alert's key, as /api/alerts shows it.")
 
 
 class Outcome(BaseModel):
@@ -293,6 +300,26 @@ class Desk:
             return closed.model_copy(update={"text": f"{text}; {closed.text}"})
         return Outcome(status="done", text=text, id=fill.id)
 
+    # -- alerts -----------------------------------------------------------------------------------------------------------------
+
+    async def _ack(self, wish: AckWish, by: str) -> Outcome:
+        known = self._watcher.alarms.get(wish.key)
+        if known is None:
+            return Outcome(status="refused", text="that alert is not open any more")
+        if known.state is AlertState.ACKNOWLEDGED:
+            return Outcome(status="done", text=f"seen already, by {known.by}")
+        message = AlertAck(id=self._client.ids.new(), at=self._client.clock.wall_ms(), key=wish.key, by=by)
+
+        def take(answer: Message) -> bool:
+            if not isinstance(answer, Alert) or answer.key != wish.key:
+                return False
+            return answer.state in {AlertState.ACKNOWLEDGED, AlertState.RECOVERED}
+
+        if not await self._client.ask([Out(ALERT_ACK, message)], ALERT, take, self._wait_s):
+            text = "no answer from the alerts service; is it running? Repeating it is safe"
+            return Outcome(status="no_answer", text=text, id=message.id)
+        return Outcome(status="done", text="no reminders until it has recovered", id=message.id)
+
     # -- dead letters ---------------------------------------------------------------------------------------------------------
 
     async def _requeue(self, wish: RequeueWish, by: str) -> Outcome:  # noqa: ARG002
@@ -309,7 +336,7 @@ class Desk:
 
     _HANDLERS: dict[type[Wish], Callable[..., Awaitable[Outcome]]] = {  # noqa: RUF012 - a table, never changed
         ControlWish: _control, CloseWish: _close, FlattenWish: _flatten, CancelWish: _cancel, ExitsWish: _exits,
-        QuarantineWish: _quarantine, RequeueWish: _requeue,
+        QuarantineWish: _quarantine, RequeueWish: _requeue, AckWish: _ack,
     }  # fmt: skip
 
 

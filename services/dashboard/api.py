@@ -63,6 +63,13 @@ def quarantine(watcher: Watcher) -> list[Row]:
     return [row.model_dump(mode="json") for row in watcher.view.quarantine.values()]
 
 
+def alerts(watcher: Watcher) -> list[Row]:
+    return [
+        {**row.model_dump(mode="json"), "undelivered": watcher.undelivered.get(key, "")}
+        for key, row in reversed(watcher.alarms.items())
+    ]
+
+
 def dead_letters(watcher: Watcher) -> list[Row]:
     return [
         {"entry_id": key, **letter.model_dump(mode="json")} for key, letter in reversed(watcher.dead.items())
@@ -152,6 +159,7 @@ LISTS: tuple[Read, ...] = (
     ("/exit-reasons", exit_reasons, "Closed positions by exit reason: count, wins, average hold, profit."),
     ("/services", services, "Every service: beat, lag, pending, dead letters, restarts."),
     ("/quarantine", quarantine, "What is at the exchange and was not opened by Holdfast."),
+    ("/alerts", alerts, "Open alerts, the newest word first; why one reached nobody."),
     ("/dead-letters", dead_letters, "Entries that a service could not use, newest first."),
 )
 """Path below /api, what makes the answer, what the API's page says of it."""

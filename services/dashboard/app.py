@@ -29,7 +29,7 @@ from services.dashboard.web import House, make_web
 log = logging.getLogger("holdfast.dashboard")
 
 TICKS_BACK, BEATS_BACK, BLOCKED_BACK, TRADES_BACK, DEAD_BACK, MODELS_BACK = 2_000, 200, 500, 1_000, 500, 500
-EVALUATIONS_BACK = 2_000
+EVALUATIONS_BACK, ALERTS_BACK = 2_000, 2_000
 """How many entries of each view are read again at start."""
 UPDATES_BACK = 20_000
 """How many updates are looked through at start for changes of the trading state."""
@@ -62,6 +62,7 @@ def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     app.follow(streams.ORDER_BLOCKED, watcher.on_blocked, last=BLOCKED_BACK)
     app.follow(streams.LEDGER_TRADE, watcher.on_trades, last=TRADES_BACK)
     app.follow(streams.DEAD_LETTER, watcher.on_dead_letters, last=DEAD_BACK)
+    app.follow(streams.ALERT, watcher.on_alerts, last=ALERTS_BACK)
     app.follow(streams.PREDICTION, watcher.on_predictions, last=MODELS_BACK)
     app.follow(streams.EXIT_THRESHOLDS, watcher.on_thresholds, last=1)
     app.follow(streams.EXIT_EVALUATED, watcher.on_evaluated, last=EVALUATIONS_BACK)

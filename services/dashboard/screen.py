@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from holdfast.contracts.codes import OrderState, PositionSide, Role
+from holdfast.contracts.alarms import Alert
+from holdfast.contracts.codes import AlertState, OrderState, PositionSide, Role
 from holdfast.contracts.money import HUNDRED, ZERO, canonical, divide, mul, sub
 from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.domain.conditions import closing_price
@@ -24,7 +25,7 @@ WORDS = {CONSISTENT: "consistent", PARTIAL: "partial", CRITICAL: "critical"}
 TONES = {CONSISTENT: "good", PARTIAL: "warn", CRITICAL: "bad"}
 SHAPES = {CONSISTENT: "●", PARTIAL: "▲", CRITICAL: "■"}
 """Never colour alone: each state has a shape and a word of its own."""
-BLOCKED_SHOWN, REASONS_SHOWN, ORDERS_SHOWN = 12, 20, 100
+BLOCKED_SHOWN, REASONS_SHOWN, ORDERS_SHOWN, ALERTS_SHOWN = 12, 20, 100, 50
 LOUD_ORDER_MS = 10_000
 """An order without an end for longer is pointed at."""
 _SPAN = Decimal(100)
@@ -44,6 +45,7 @@ def screen_of(watcher: Watcher, picture: Picture) -> Screen:
         cells=_light(watcher, picture) | _money(watcher, picture) | _control(watcher) | _counts(watcher, picture),
         lists={
             "reasons": _reasons(picture),
+            "alerts": alerts(watcher, picture),
             "positions": positions(watcher, picture),
             "orders": orders(picture),
             "blocked": blocked(watcher, picture),
@@ -123,6 +125,7 @@ def _counts(watcher: Watcher, picture: Picture) -> Cells:
         "blocked-codes": ", ".join(f"{code} {count}" for code, count in sorted(watcher.refusals.by_code.items(), key=lambda pair: -pair[1])[:5]),
         "services-note": f"not heard: {', '.join(down)}" if down else "all heard", "services-note@data-tone": "bad" if down else "",
         "dead-count": str(watcher.dead_count), "dead-count@data-tone": "warn" if watcher.dead_count else "",
+        "alerts@hidden": "" if watcher.alarms else "hidden", "alerts-count": str(len(watcher.alarms)),
         "quarantine@hidden": "" if watcher.view.quarantine else "hidden",
     }  # fmt: skip
 
@@ -310,6 +313,28 @@ def _service(row: dict[str, Any]) -> Cells:
         "pending": str(row["pending"]), "oldest": duration(row["oldest_pending_ms"]) if row["pending"] else NONE, "dead": str(row["dead_letters"]),
         "restarts": str(row["restarts"]), "version": row["version"] or NONE, "armed": NONE if row["armed"] is None else str(row["armed"]),
         "complaint": complaint,
+    }  # fmt: skip
+
+
+def alerts(watcher: Watcher, picture: Picture) -> dict[str, Cells]:
+    """Open alerts: what nobody has seen first, then the gravest, then the oldest."""
+    rows = sorted(
+        watcher.alarms.values(),
+        key=lambda row: (row.state is AlertState.ACKNOWLEDGED, not row.critical, row.opened_at, row.key),
+    )
+    return {
+        row.key: _alert(row, watcher.undelivered.get(row.key, ""), picture.now_ms)
+        for row in rows[:ALERTS_SHOWN]
+    }
+
+
+def _alert(row: Alert, undelivered: str, now_ms: int) -> Cells:
+    seen = row.state is AlertState.ACKNOWLEDGED
+    called = "kept silent" if row.silent else f"called {row.times} times" if row.times > 1 else "called once"
+    return {
+        "row@data-tone": "" if seen else "bad" if row.critical else "warn", "event": row.event.value.replace("_", " "), "text": row.text,
+        "state": f"seen by {row.by}" if seen else row.state.value, "since": short_age(max(0, now_ms - row.opened_at)), "called": called,
+        "undelivered": f"could not be delivered: {undelivered}" if undelivered else "", "ack@hidden": "hidden" if seen else "",
     }  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
+from holdfast.contracts.alarms import Alert
+from holdfast.contracts.codes import AlertState
 from holdfast.contracts.exit_messages import ExitEvaluated, ExitThresholds, Prediction
 from holdfast.contracts.messages import DeadLetter, Heartbeat, LedgerUpdated, OrderBlocked, Tick, Trade
 from holdfast.contracts.rows import OrderRow, PositionRow
@@ -28,7 +30,7 @@ BEHIND_MS = 3_000
 """A view that stays behind the ledger's own heartbeat for this long is late."""
 RATE_WINDOW_MS = 300_000
 """Over how long the rate of refusals is counted."""
-LAST_BLOCKED, LAST_DEAD, LAST_MARKS, LAST_EQUITY = 500, 500, 200, 8_640
+LAST_BLOCKED, LAST_DEAD, LAST_MARKS, LAST_EQUITY, LAST_ALERTS = 500, 500, 200, 8_640, 500
 MOST_CLOSED_EVALUATED = 1_000
 EQUITY_EVERY_MS = 10_000
 """A day of NAV at one point each ten seconds."""
@@ -154,6 +156,10 @@ class Watcher:
         self.thresholds: ExitThresholds | None = None
         self.evaluated: dict[str, ExitEvaluated] = {}
         """By position id: how every exit rule stood lately, as the scanner says."""
+        self.alarms: dict[str, Alert] = {}
+        """Open alerts by key: the last word on each."""
+        self.undelivered: dict[str, str] = {}
+        """Why the alert of this key reached nobody, while it is open."""
         self.events: deque[Mark] = deque(maxlen=LAST_MARKS)
         self.equity: deque[Point] = deque(maxlen=LAST_EQUITY)
         self.order_latency = {"entry": Latencies(), "exit": Latencies()}
@@ -232,6 +238,27 @@ class Watcher:
                 self.dead_count += 1
                 if len(self.dead) > LAST_DEAD:
                     del self.dead[next(iter(self.dead))]
+        self.version += 1
+        return []
+
+    async def on_alerts(self, batch: Sequence[Entry]) -> list[Outgoing]:
+        for entry in batch:
+            alert = entry.message
+            if not isinstance(alert, Alert):
+                continue
+            if alert.state is AlertState.UNDELIVERABLE:
+                if alert.key in self.alarms:
+                    self.undelivered[alert.key] = "; ".join(alert.undelivered)
+                continue
+            self.alarms.pop(alert.key, None)
+            if alert.state is AlertState.RECOVERED:
+                self.undelivered.pop(alert.key, None)
+                continue
+            self.alarms[alert.key] = alert
+            if len(self.alarms) > LAST_ALERTS:
+                oldest = next(iter(self.alarms))
+                del self.alarms[oldest]
+                self.undelivered.pop(oldest, None)
         self.version += 1
         return []
 

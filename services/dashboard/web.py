@@ -233,6 +233,11 @@ def _write_routes(house: House) -> APIRouter:
         actions.QuarantineWish,
         "Adopt what is in quarantine, with exits; or adopt and close it.",
     )
+    action(
+        "/alerts/ack",
+        actions.AckWish,
+        "Say that an alert has been seen: no reminders until it has recovered.",
+    )
     action("/requeue", actions.RequeueWish, "Put a dead letter back onto its stream.")
     return router
 

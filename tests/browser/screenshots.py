@@ -144,12 +144,15 @@ def main() -> int:
         return 1
     with (
         tempfile.TemporaryDirectory() as folder,
-        staged(Path(folder), dict(PRICED), HOLDFAST_ACCOUNTS="main,swing,grid") as stage,
+        staged(
+            Path(folder), dict(PRICED), HOLDFAST_ACCOUNTS="main,swing,grid", HOLDFAST_ALERTS_RED_AFTER_S="1"
+        ) as stage,
         sync_playwright() as engine,
     ):
         browser = engine.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
+        stage.start("alerts")
         page = pages(browser, stage, "light")
         shoot(page, "dashboard-empty")
         position = story(stage)
@@ -171,6 +174,7 @@ def main() -> int:
         page.goto("/")
         stage.kill("exit_scanner")
         page.locator(".lamp[data-tone=bad]").wait_for()
+        page.locator("tbody[data-list=alerts] tr", has_text="light").wait_for()
         shoot(page, "dashboard-red")
         shoot(phone, "dashboard-phone-red")
         browser.close()

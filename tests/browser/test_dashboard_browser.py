@@ -329,6 +329,24 @@ def test_what_is_in_quarantine_is_adopted_with_exits(stage, operator):
     assert 0 < float(stop) < 20
 
 
+def test_an_alert_is_shown_and_somebody_says_that_he_has_seen_it(stage, operator):
+    stage.start("alerts")  # it stays: the light would be yellow without it
+    stage.publish(CONTROL, nonsense="2")
+    row = operator.locator("tbody[data-list=alerts] tr", has_text="dead letter").first
+    row.locator("[data-c=text]", has_text="ledger could not use control").wait_for()
+    assert operator.locator(".card", has_text="Alerts").first.is_visible()
+    row.get_by_role("button", name="I have seen it").click()
+    operator.click("#dlg-ack .go")
+
+    answered(operator, "ack", "no reminders until it has recovered")
+    row.locator("[data-c=state]", has_text="seen by").wait_for()
+    row.get_by_role("button").wait_for(state="hidden")
+    looks(operator)  # rendered by the server this time
+    row.locator("[data-c=state]", has_text="seen by").wait_for()
+    assert row.get_by_role("button").count() == 0  # hidden from screen readers, too
+    assert [one["state"] for one in stage.get("/api/alerts")] == ["acknowledged"]
+
+
 def test_a_dead_letter_is_put_back(stage, operator):
     stage.publish(CONTROL, nonsense="1")
     stage.wait(lambda: stage.get("/api/dead-letters"), "the dead letter")

@@ -166,7 +166,7 @@ async def test_trimming_and_removing_is_for_who_keeps_the_stream(streams):
 
 async def test_who_is_connected_is_seen_by_those_who_judge_it_alone(streams):
     seen = {user for user in ORDINARY if await allowed(streams, user, "CLIENT", "LIST")}
-    assert seen == {"dashboard", "state_publisher"}
+    assert seen == {"alerts", "dashboard", "state_publisher"}
 
 
 async def test_nobody_may_do_what_breaks_the_bus(streams):

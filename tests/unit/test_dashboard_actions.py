@@ -4,9 +4,12 @@ from decimal import Decimal
 
 import pytest
 
+from holdfast.contracts.alarms import Alert
 from holdfast.contracts.messages import DeadLetter
 from holdfast.contracts.rows import QuarantineRow
 from holdfast.contracts.streams import (
+    ALERT,
+    ALERT_ACK,
     CONTROL,
     DEAD_LETTER,
     EXIT_ADJUST,
@@ -17,6 +20,7 @@ from holdfast.contracts.streams import (
 from holdfast.runtime.bounded_log import BoundedLog, tail
 from holdfast.runtime.settings import Settings
 from services.dashboard.actions import (
+    AckWish,
     CancelWish,
     CloseWish,
     ControlWish,
@@ -213,6 +217,40 @@ async def test_quarantine_is_adopted_and_for_flatten_closed(room, then):
         2,
         5,
     )
+
+
+def alarm(state="raised", **more):
+    values = {
+        "id": f"a-{state}",
+        "at": T0,
+        "key": "light",
+        "event": "light",
+        "text": "red",
+        "opened_at": T0,
+        "state": state,
+    }
+    return Alert.model_validate(values | more)
+
+
+async def test_an_alert_is_acknowledged_by_the_service_that_raised_it(room):
+    assert (await room.do(AckWish(key="light"))).status == "refused"
+    await room.hand.watcher.on_alerts([entry(ALERT, alarm(), T0)])
+    room.bus.answer = lambda message: alarm("acknowledged", by="anna")  # type: ignore[method-assign]
+
+    assert (await room.do(AckWish(key="light"))).status == "done"
+    assert [(stream, message.key, message.by) for stream, message in room.sent] == [
+        (ALERT_ACK, "light", "anna")
+    ]
+
+    await room.hand.watcher.on_alerts([entry(ALERT, alarm("acknowledged", by="ben"), T0)])
+    assert (await room.do(AckWish(key="light"))).text == "seen already, by ben"
+
+
+async def test_an_alerts_service_that_is_not_there_is_said(room):
+    await room.hand.watcher.on_alerts([entry(ALERT, alarm(), T0)])
+    room.bus.silent = True
+    outcome = await room.do(AckWish(key="light"))
+    assert (outcome.status, "is it running?" in outcome.text) == ("no_answer", True)
 
 
 async def test_a_dead_letter_is_put_back_once(room):

@@ -65,7 +65,8 @@ async def test_the_description_names_every_read_and_every_write(front):
 
     writes = {path for path, item in document["paths"].items() if "post" in item}
     assert writes == {
-        f"/api/{name}" for name in ("control", "close", "flatten", "cancel", "exits", "quarantine", "requeue")
+        f"/api/{name}"
+        for name in ("control", "close", "flatten", "cancel", "exits", "quarantine", "alerts/ack", "requeue")
     }
     assert {"/health", "/metrics", "/events", "/api/positions", "/api/timeline/{position_id}"} <= set(
         document["paths"]

@@ -303,6 +303,7 @@ async def test_attack_a_body_that_is_too_large_is_not_read(front):
         "/api/flatten",
         "/api/exits",
         "/api/requeue",
+        "/api/alerts/ack",
         "/api/cancel",
     ],
 )

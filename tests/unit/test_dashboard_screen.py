@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.contracts.alarms import Alert
 from holdfast.contracts.codes import OrderState
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.rows import ControlRow, OrderRow, QuarantineRow
-from holdfast.contracts.streams import HEARTBEAT, LEDGER_TRADE, ORDER_BLOCKED
+from holdfast.contracts.streams import ALERT, HEARTBEAT, LEDGER_TRADE, ORDER_BLOCKED
 from services.dashboard import api
 from services.dashboard.screen import Screen, difference, whole
 from services.dashboard.words import money, percent, price, short_age, signed
@@ -189,6 +190,41 @@ async def test_quarantine_and_trading_states_are_shown():
     assert screen.cells["quarantine@hidden"] == ""
     assert (screen.cells["trading"], screen.cells["trading-who"]) == ("halted", "by cli:anna: storm")
     assert screen.lists["control"]["all-"]["state"] == "halted"
+
+
+async def test_open_alerts_are_shown_unseen_and_grave_first_and_leave_when_they_recover():
+    hand = await Hand().well()
+
+    async def hear(key, state="raised", **more):
+        values = {
+            "id": f"{key}-{state}",
+            "at": T0,
+            "key": key,
+            "event": key,
+            "text": key,
+            "opened_at": T0,
+            "state": state,
+        }
+        await hand.watcher.on_alerts([entry(ALERT, Alert.model_validate(values | more), T0)])
+
+    assert hand.screen().cells["alerts@hidden"] == "hidden"
+    await hear("quarantine")
+    await hear("drawdown", critical=True, times=3)
+    await hear("light", critical=True)
+    await hear("light", "acknowledged", by="anna", critical=True)
+    await hear("drawdown", "undeliverable", undelivered=["telegram: 401"])
+    screen = hand.screen()
+    assert (screen.cells["alerts@hidden"], screen.cells["alerts-count"]) == ("", "3")
+    rows = screen.lists["alerts"]
+    assert list(rows) == ["drawdown", "quarantine", "light"]
+    assert rows["drawdown"]["undelivered"] == "could not be delivered: telegram: 401"
+    assert (rows["drawdown"]["called"], rows["drawdown"]["row@data-tone"]) == ("called 3 times", "bad")
+    assert (rows["light"]["state"], rows["light"]["ack@hidden"]) == ("seen by anna", "hidden")
+
+    await hear("drawdown", "recovered")
+    await hear("drawdown", "undeliverable", undelivered=["late word"])  # on an alert that is over
+    await hear("drawdown")
+    assert hand.screen().lists["alerts"]["drawdown"]["undelivered"] == ""
 
 
 async def test_the_longest_time_unprotected_is_shown_not_a_sum():

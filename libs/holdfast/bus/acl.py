@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from holdfast.contracts.streams import (
+    ALERTS,
     ANYONE,
     CLI,
     DASHBOARD,
@@ -115,7 +116,7 @@ def _service(name: str, every: tuple[Stream, ...], prefix: str) -> User:
     parts.append(f"({_keys('%R~', views, prefix)} {_LOOK})")
     if name == DASHBOARD:  # a timeline is made of every stream
         parts.append(f"(%R~{prefix}* {_LOOK})")
-    if name in {DASHBOARD, STATE_PUBLISHER}:  # who has ended shows by its connections
+    if name in {ALERTS, DASHBOARD, STATE_PUBLISHER}:  # who has ended shows by its connections
         parts.append("+client|list")
     if name == LEDGER:  # it keeps house, and its two streams without a cap
         every_work = [stream for stream in every if stream.reading is Reading.WORK]

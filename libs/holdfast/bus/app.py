@@ -19,7 +19,7 @@ from holdfast.bus.groups import create_groups, lag_and_pending
 from holdfast.bus.housekeeping import claim_for_ever, fullness_pct, trim_for_ever
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.patience import patiently
-from holdfast.bus.presence import connected, named
+from holdfast.bus.presence import named, watch
 from holdfast.bus.seams import Seams
 from holdfast.bus.tasks import cancel_all
 from holdfast.bus.work import Decode, Handler, Work, Worker
@@ -40,7 +40,6 @@ Timed = Callable[[], Awaitable[list[Outgoing]]]
 Publish = Callable[[list[Outgoing]], Awaitable[None]]
 HEARTBEAT_EVERY_S = 1.0
 WATCH_EVERY_S = 0.2
-PRESENCE_EVERY_S = 0.3
 
 
 class ServiceApp:
@@ -139,7 +138,7 @@ class ServiceApp:
 
     def presence(self, handler: Callable[[frozenset[str]], None]) -> None:
         """Tell *handler* again and again which lives (incarnations) of services are connected, where the bus says so."""
-        self.background(lambda _: self._watch_presence(handler))
+        self.background(lambda _: watch(self.client, self.clock, handler))
 
     def keep_house(self) -> None:
         """Trim the work streams: one service does it for all."""
@@ -389,19 +388,6 @@ class ServiceApp:
             outputs = await handler()
             if outputs:
                 await self.publisher.publish(outputs)
-
-    async def _watch_presence(self, handler: Callable[[frozenset[str]], None]) -> None:
-        while True:
-            try:
-                found = await connected(self.client)
-                if found is None:
-                    log.info("this bus does not tell who is connected; heartbeats alone say who lives")
-                    return
-                handler(found)
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-            await self.clock.sleep(PRESENCE_EVERY_S)
 
     async def newest(self, stream: Stream) -> tuple[str, dict[str, str]] | None:
         """Id and fields of the newest entry of *stream*, None when it has none. Raises Transient."""

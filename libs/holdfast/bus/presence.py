@@ -5,11 +5,19 @@ them when the process ends, however it ends. A server that does not tell who is 
 known) takes nothing away: heartbeats alone decide then.
 """
 
+import logging
+from collections.abc import Callable
 from urllib.parse import quote
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
+from holdfast.bus.connection import is_passing
+from holdfast.runtime.clock import Clock
+
+log = logging.getLogger("holdfast.bus")
+
+LOOK_EVERY_S = 0.3
 _MARK = "holdfast:"
 
 
@@ -33,3 +41,18 @@ async def connected(client: Redis) -> frozenset[str] | None:
         return None
     names = (str(row.get("name", "")) for row in rows)
     return frozenset(name.rpartition(":")[2] for name in names if name.startswith(_MARK))
+
+
+async def watch(client: Redis, clock: Clock, handler: Callable[[frozenset[str]], None]) -> None:
+    """Tell *handler* for ever who is connected; returns where the server does not tell."""
+    while True:
+        try:
+            found = await connected(client)
+            if found is None:
+                log.info("this bus does not tell who is connected; heartbeats alone say who lives")
+                return
+            handler(found)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+        await clock.sleep(LOOK_EVERY_S)

@@ -200,7 +200,7 @@ ALERT = _view(
     alarms.Alert,
     "something that somebody is called for: raised, repeated, escalated, acknowledged, recovered",
     (ALERTS,),
-    (ALERTS, PEOPLE),
+    (ALERTS, PEOPLE, DASHBOARD),
     10_000,
 )
 ALERT_ACK = _work("alert.ack", alarms.AlertAck, "somebody has seen an alert", (DASHBOARD, CLI), (ALERTS,))
