@@ -187,6 +187,10 @@ class SimRedis:
             raise served
         return served
 
+    async def client_list(self) -> list[dict[str, str]]:
+        """Who is connected is not told here, as by many servers that are rented: heartbeats alone say who lives."""
+        raise redis_errors.NoPermissionError("this user has no permissions to run the 'client|list' command")
+
     # -- redis-py's methods --------------------------------------------------------------------------------------------
 
     async def ping(self) -> bool:
