@@ -33,7 +33,7 @@ from holdfast.contracts.streams import (
 from holdfast.contracts.wire import Out
 from holdfast.domain.policy import apply_adjust
 from holdfast.domain.settle import taken_in
-from holdfast.domain.wishes import flatten
+from holdfast.domain.wishes import closing, flatten
 from holdfast.runtime.bounded_log import BoundedLog
 from holdfast.runtime.settings import Settings
 from services.dashboard.service import Watcher
@@ -294,9 +294,7 @@ class Desk:
         text = f"{row.symbol} adopted, with exits"
         opened = [one for one in changed[0].positions if one.is_open]
         if wish.then == "flatten" and opened:
-            named = {"symbol": row.symbol, "account": row.account, "exchange": row.exchange}
-            document = {"action": "close", "reason": "flatten", "position_id": opened[0].position_id, **named}
-            closed = await self._intents([(self._client.ids.new(), document)], "")
+            closed = await self._intents([closing(opened[0], self._client.ids.new())], "")
             return closed.model_copy(update={"text": f"{text}; {closed.text}"})
         return Outcome(status="done", text=text, id=fill.id)
 

@@ -87,8 +87,33 @@ def test_a_restored_backup_catches_up_with_the_venue(tmp_path, bus, caplog):
     again.wait(lambda: len(again.rows("quarantine")) == later, 30)
     assert held(again) == {(BTC, "long", "1")}
     assert again.run("check").exit_code != 0, "it says that something is not as it should be"
-    assert f"took {later} in" in again.ok("quarantine", "--adopt", "--yes")
+    nothing = again.run("adopt", "q-nothing", "--yes")
+    assert (nothing.exit_code, "not in quarantine: q-nothing" in nothing.stderr) == (1, True)
+    (eth,) = [row["quarantine_id"] for row in again.rows("quarantine") if row["symbol"] == ETH]
+    assert "took 1 in" in again.ok("adopt", eth, "--yes")
+    assert held(again) == {(BTC, "long", "1"), (ETH, "short", "3")}
+    assert f"took {later - 1} in" in again.ok("quarantine", "--adopt", "--yes")
     again.wait(lambda: again.run("check").exit_code == 0, 30)
     assert held(again) == before == at_the_venue(tmp_path)
     assert all(row["passed"] for row in again.rows("ledger", "verify"))
+    again.stop()
+
+
+def test_what_is_in_quarantine_is_flattened_at_the_venue(tmp_path, bus):
+    desk, backup = at_work(tmp_path, bus), tmp_path / "backup.db"
+    desk.ok("ledger", "backup", backup)
+    surely(desk, "intent", "buy", BTC, "0.5")
+    surely(desk, "intent", "sell", ETH, "3")
+    assert at_the_venue(tmp_path) == {(BTC, "long", "0.5"), (ETH, "short", "3")}
+    desk.stop()
+    desk.ok("ledger", "restore", backup, "--yes")
+    desk.ok("ledger", "republish", "--yes")
+
+    again = at_work(tmp_path, bus)
+    again.wait(lambda: len(again.rows("quarantine")) >= 2, 30)
+    said = again.ok("quarantine", "--flatten", "--yes")
+    assert said.count("close ") == 2
+    again.wait(lambda: again.run("check").exit_code == 0, 30)
+    assert held(again) == at_the_venue(tmp_path) == set()
+    assert sorted(row["exit_reason"] for row in again.rows("trades")) == ["flatten", "flatten"]
     again.stop()

@@ -8,6 +8,7 @@ import typer
 from holdfast.cli.asking import on_bus
 from holdfast.cli.common import FAILED, NOT_CONFIRMED, Config, Dir, fail, settings_of
 from holdfast.cli.orders import USAGE, Wait
+from holdfast.cli.quarantine import IN_QUARANTINE, quarantine
 from holdfast.cli.show import Column, Json, console, print_json, short, table
 from holdfast.cli.store_tools import Yes
 
@@ -28,7 +29,12 @@ def register(app: typer.Typer) -> None:
 
 
 def adopt(
-    file: Annotated[Path, typer.Argument(help="A positions_state.json.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|ID", help="A positions_state.json; or the id of something in quarantine."
+        ),
+    ],
     account: Annotated[str, typer.Option(help="For rows that name none.")] = "main",
     exchange: Annotated[str, typer.Option(help="For rows that name none.")] = "paper",
     yes: Yes = False,
@@ -37,10 +43,15 @@ def adopt(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Take over the positions in FILE: show them with the exits they will have, then record them. Twice records once."""
+    """Take over the positions in FILE, or what is in quarantine as ID: show it, then record it. Twice records once."""
     from holdfast.contracts.base import ContractViolation
     from holdfast.domain.moving_in import read_rows
 
+    if not file.exists() and file.name.startswith(IN_QUARANTINE):
+        quarantine(
+            [file.name], adopt=True, yes=yes, wait=wait, directory=directory, config=config, as_json=as_json
+        )
+        return
     if as_json and not yes:
         fail("--json asks nothing, so it needs --yes; nothing was recorded", USAGE)
     try:

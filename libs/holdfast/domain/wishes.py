@@ -4,8 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.contracts.codes import OrderState, Role
+from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.wire import digest
 from holdfast.domain.view import LedgerView
+
+
+def closing(row: PositionRow, base: str) -> tuple[str, dict[str, Any]]:
+    """Intent id and document that close *row* for being flattened; the id derives from *base*."""
+    named = {"symbol": row.symbol, "account": row.account, "exchange": row.exchange}
+    key = f"{base}-{digest(row.position_id)[:16]}"
+    return key, {"action": "close", "reason": "flatten", "position_id": row.position_id, **named}
 
 
 def flatten(view: LedgerView, account: str | None, base: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -15,9 +23,7 @@ def flatten(view: LedgerView, account: str | None, base: str) -> Iterator[tuple[
     """
     for row in view.positions.values():
         if account in (None, row.account):
-            named = {"symbol": row.symbol, "account": row.account, "exchange": row.exchange}
-            key = f"{base}-{digest(row.position_id)[:16]}"
-            yield key, {"action": "close", "reason": "flatten", "position_id": row.position_id, **named}
+            yield closing(row, base)
     for order in view.orders.values():
         if (
             account in (None, order.account)
