@@ -44,9 +44,6 @@ def adopt(
     as_json: Json = False,
 ) -> None:
     """Take over the positions in FILE, or what is in quarantine as ID: show it, then record it. Twice records once."""
-    from holdfast.contracts.base import ContractViolation
-    from holdfast.domain.moving_in import read_rows
-
     if not file.exists() and file.name.startswith(IN_QUARANTINE):
         quarantine(
             [file.name], adopt=True, yes=yes, wait=wait, directory=directory, config=config, as_json=as_json
@@ -54,12 +51,7 @@ def adopt(
         return
     if as_json and not yes:
         fail("--json asks nothing, so it needs --yes; nothing was recorded", USAGE)
-    try:
-        rows = read_rows(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file} cannot be read: {error}")
-    except ContractViolation as error:
-        fail(f"{file}: {error}; nothing was recorded")
+    rows = _read(file)
     places = _places(settings_of(directory, config), account, exchange)
 
     async def look(client: "Client") -> "tuple[list[Arrival], set[str]]":
@@ -76,10 +68,7 @@ def adopt(
     if new:
         _confirm(len(new), yes=yes)
 
-        async def record(client: "Client") -> set[str]:
-            return await _record(client, new, wait)
-
-        missing = on_bus(directory, config, record)
+        missing = on_bus(directory, config, lambda client: _record(client, new, wait))
         if missing:
             fail(f"not confirmed: {', '.join(sorted(missing))}; repeating the command is safe", NOT_CONFIRMED)
     if as_json:
@@ -90,6 +79,18 @@ def adopt(
             if new
             else "everything is recorded already"
         )
+
+
+def _read(file: Path) -> list[Any]:
+    from holdfast.contracts.base import ContractViolation
+    from holdfast.domain.moving_in import read_rows
+
+    try:
+        return list(read_rows(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file} cannot be read: {error}")
+    except ContractViolation as error:
+        fail(f"{file}: {error}; nothing was recorded")
 
 
 def _places(settings: "Settings", account: str, exchange: str) -> "Places":
