@@ -10,11 +10,16 @@ from services.dashboard.service import Watcher
 from services.dashboard.stories import Teller
 from services.dashboard.words import duration, money, percent, price, short_age, signed, tone
 
-SHOWN_TRADES, SHOWN_LETTERS = 100, 100
+SHOWN_TRADES, SHOWN_LETTERS, SHOWN_BOOKS = 100, 100, 1_000
 
 
 def _trade_of(watcher: Watcher, position_id: str) -> Trade | None:
     return next((one for one in watcher.trades.last if one.position_id == position_id), None)
+
+
+def scopes(watcher: Watcher) -> list[str]:
+    """What a trading state can be set for: the accounts, then the books that have been traded."""
+    return [*watcher.options.accounts, *sorted(watcher.view.books)[:SHOWN_BOOKS]]
 
 
 async def timeline(watcher: Watcher, teller: Teller, position_id: str) -> list[dict[str, Any]]:

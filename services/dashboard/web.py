@@ -247,7 +247,7 @@ def _page_routes(house: House) -> APIRouter:
 
     @router.get("/")
     async def first(request: Request) -> Response:
-        return house.page(request, "index.html")
+        return house.page(request, "index.html", scopes=pages.scopes(watcher))
 
     @router.get("/position/{position_id}")
     async def position(request: Request, position_id: PositionId) -> Response:

@@ -266,6 +266,9 @@ def test_halting_says_who_when_and_why_and_resuming_wants_a_word(stage, operator
 def test_one_account_is_halted_and_the_others_are_not(stage, operator):
     operator.click("text=Reduce only >> visible=true")
     operator.select_option("#dlg-control [name=scope]", "account")
+    offered = operator.eval_on_selector_all("#scopes option", "all => all.map(one => one.value)")
+    assert offered[0] == "main"
+    assert "main/paper/BTC/USDT" in offered or stage.get("/api/trades") == []
     operator.fill("#dlg-control [name=target]", "main")
     operator.click("#dlg-control .go")
 
