@@ -241,9 +241,10 @@ class Triggers:
     def _wanted(self, position: PositionRow, above: int, seen: Seen) -> _Armed:
         terms = terms_of(position)
         wanted = _Armed(position.symbol, position.side, _SOURCES[position.side, terms.trigger])
+        levels: dict[int, Decimal] = {}
         for wait in watches(position, seen, above, self._rules):
             if isinstance(wait, Level):
-                wanted.levels.append((2 * wanted.source + (not wait.falling), wait.price))
+                _nearer(levels, 2 * wanted.source + (not wait.falling), wait)
             elif isinstance(wait, Deadline):
                 wanted.deadlines.append(wait.at)
             elif isinstance(wait, AtOnce):
@@ -254,6 +255,7 @@ class Triggers:
                 wanted.waits_for_views = True
             else:
                 raise TypeError(f"no index for a {type(wait).__name__}")
+        wanted.levels = list(levels.items())
         if HARDNESS[ExitReason.STOP_LOSS] > above:
             wanted.trail = trail_of(position) if position.terms else None
             if above == NONE_FIRED and not wanted.levels:
@@ -317,6 +319,15 @@ class Triggers:
     def _is_alive(self, entry: tuple[int, str], symbol: str) -> bool:
         armed = self._armed.get(entry[1])
         return armed is not None and armed.symbol == symbol and entry[0] in armed.deadlines
+
+
+def _nearer(levels: dict[int, Decimal], slot: int, level: Level) -> None:
+    """Of the levels that a price falls to, or rises to, only the one that it meets first is watched: whoever is asked there
+    and does not fire is asked again at every price beyond, or is armed anew without it.
+    """
+    known = levels.get(slot)
+    if known is None or (level.price > known if level.falling else level.price < known):
+        levels[slot] = level.price
 
 
 def _prices(quote: Quote) -> tuple[Decimal, ...]:
