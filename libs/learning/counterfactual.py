@@ -94,6 +94,8 @@ class _Walk:
         self._taken = ZERO
         """Sum of net percent x quantity of the parts that are closed."""
         self._next_look = 0
+        self._armed: tuple[PositionRow, _Waits] | None = None
+        """What that row waits for; forgotten when the rules are asked."""
 
     def result(self) -> Result:
         """Where it ends, or closed at the end of what is known."""
@@ -117,7 +119,7 @@ class _Walk:
         """Predictions and the soft close as they stand from here on."""
         tape = self._tape
         if self._next_look < len(tape.looks) and tape.looks[self._next_look] == index:
-            self._views = tape.views[self._next_look]
+            self._views, self._armed = tape.views[self._next_look], None
             self._next_look += 1
         at = tape.signal_at
         if at is not None and self._row.signal_at is None and tape.shown[index].at >= at:
@@ -154,6 +156,7 @@ class _Walk:
 
     def _ask(self, price: Decimal, filled: Decimal, at: int) -> Result | None:
         """Show the rules a price; what they order is filled at once. The trade's end, if this is it."""
+        self._armed = None
         self._row = advance(self._row, price, at, self._atr)
         for _ in range(len(self._row.take_profit_spec) + 1):  # more than a ladder has rungs
             decision = evaluate(self._row, Quote(price, price, at), at, self._views)
@@ -184,7 +187,13 @@ class _Walk:
     # -- what need not be asked ---------------------------------------------------------------------------------------
 
     def _waits(self, price: Decimal, at: int) -> _Waits:
-        """What the position waits for after it was shown *price*."""
+        """What the position waits for, after it was shown *price* or anything since at which it waited for nothing."""
+        if self._armed is not None and self._armed[0] is self._row:
+            return self._armed[1]
+        self._armed = self._row, self._made(price, at)
+        return self._armed[1]
+
+    def _made(self, price: Decimal, at: int) -> _Waits:
         row, long = self._row, self._long
         waits, levels = _Waits(), list[Level]()
         for one in watches(row, Seen(Quote(price, price, at), at, self._views)):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.contracts.codes import ExitReason as R  # noqa: N814
+from holdfast.contracts.codes import ExitReason as R
 from holdfast.contracts.exit_messages import Prediction
 from holdfast.contracts.outcomes import MarketConditions, TradeOutcome
 from holdfast.domain.exits import evaluate
@@ -86,9 +86,7 @@ def test_the_nearest_level_on_the_way_comes_first():
 
 
 def test_a_trail_is_raised_by_the_best_price_and_met_on_the_way_back():
-    trade = outcome(
-        points=[candle_point(T0, 100, 99, 110, 101)], row={"terms": "trailing.distance_pct=2"}
-    )
+    trade = outcome(points=[candle_point(T0, 100, 99, 110, 101)], row={"terms": "trailing.distance_pct=2"})
     assert ended(trade) == (R.TRAILING_STOP, D("107.8"), 0.0)
 
 
@@ -115,7 +113,9 @@ def test_a_ladder_is_closed_in_its_parts():
     }
     jumps = outcome([100, 106, 103, 111, 100, 89], row=row)
     assert outcome_under(jumps).profit_ratio == pytest.approx(0.5 * 0.06 + 0.25 * 0.11 - 0.25 * 0.11)
-    moves = outcome(points=[candle_point(T0, 100, 100, 111, 100), candle_point(T0 + 1, 89, 89, 89, 89)], row=row)
+    moves = outcome(
+        points=[candle_point(T0, 100, 100, 111, 100), candle_point(T0 + 1, 89, 89, 89, 89)], row=row
+    )
     assert outcome_under(moves).profit_ratio == pytest.approx(0.5 * 0.05 + 0.25 * 0.1 - 0.25 * 0.11)
 
 
@@ -217,9 +217,8 @@ def trades(draw: st.DrawFn, *, stretches: bool = False) -> TradeOutcome:
 
 VALUES = st.fixed_dictionaries(
     {},
-    optional={
-        name: PERCENT
-        for name in (
+    optional=dict.fromkeys(
+        (
             "stop_loss_pct",
             "take_profit_pct",
             "trail_distance_pct",
@@ -227,8 +226,9 @@ VALUES = st.fixed_dictionaries(
             "emergency_loss_pct",
             "breakeven_trigger_pct",
             "min_loss_pct",
-        )
-    },
+        ),
+        PERCENT,
+    ),
 )
 
 
