@@ -194,9 +194,11 @@ def _kept(name: str, value: Decimal, mine: Decimal, bound: Bound) -> Decimal:
     one = BY_NAME[name]
     if value == mine or not bound.holds(mine):
         return mine
+    low, high = bound.low, min(bound.high, mine) if one.safety else bound.high
+    if value <= low or value >= high:
+        return min(max(value, low), high)
     whole = value.quantize(one.grain, rounding=ROUND_HALF_EVEN, context=EXACT)
-    inside = min(max(whole, bound.low), bound.high)
-    return min(inside, mine) if one.safety else inside
+    return min(max(whole, low), high)
 
 
 def complaints(values: Values, policy: Values, bounds: Bounds) -> list[str]:
@@ -255,7 +257,7 @@ def in_row(
     """A copy of a fresh position as it would have been with *values*: levels at its own entry price, deadline from its opening.
 
     What is off in it stays off, what its intent *named* stays, and so does every level whose threshold is not another one. The
-    same row comes back where nothing changes. A stop that has already moved is never loosened. *version*: what `terms.learned` says.
+    same row comes back where nothing changes. Values are `clamped` ones. A stop that has already moved is never loosened. *version*: what `terms.learned` says.
     """
     mine = of_row(row)
     new = {
