@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.learner.markets import brute_force, pullback_trades, pullbacks
 from benchmarks.plot import lines
-from holdfast.domain.thresholds import DEFAULT_BOUNDS
+from holdfast.domain.thresholds import DEFAULT_BOUNDS, Bound
 from learning.objective import RISK_AVERSION
 from learning.walk_forward import Proposal, propose
 
@@ -16,10 +16,11 @@ POLICY = {
     "stop_loss_pct": D(10),
     "take_profit_pct": D(12),
     "emergency_loss_pct": D(20),
-    "extraordinary_profit_pct": D(50),
     "max_hold_s": D(6000),
 }
-BOUNDS = {name: bound for name, bound in DEFAULT_BOUNDS.items() if name in POLICY}
+HELD = Bound(D(6000), D(6000), D(1))
+"""Brute force looks at two thresholds, so the longest hold is no third."""
+BOUNDS = {name: bound for name, bound in DEFAULT_BOUNDS.items() if name in POLICY} | {"max_hold_s": HELD}
 STARTS = [("12", "10"), ("1", "10"), ("12", "1"), ("6", "6"), ("1.5", "2")]
 """(take-profit, stop) that each seed begins at."""
 ROUNDS, TRADES, REMEMBERED = 24, 150, 450

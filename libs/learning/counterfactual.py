@@ -99,7 +99,8 @@ class _Walk:
 
     def result(self) -> Result:
         """Where it ends, or closed at the end of what is known."""
-        tape, index = self._tape, 0
+        tape = self._tape
+        index = self._first()
         while index < len(tape.shown):
             self._look(index)
             done = self._leg(tape.shown[index - 1].price if index else None, tape.shown[index])
@@ -114,6 +115,14 @@ class _Walk:
             )
         last = tape.shown[-1]
         return self._closed(ExitReason.FORCE_EXIT, last.at, self._slipped(last.price), censored=True)
+
+    def _first(self) -> int:
+        """Where the first thing may happen; a trail has to see the first price."""
+        if not self._tape.shown:
+            return 0
+        self._look(0)
+        following = self._row.terms and (needs_atr(self._row) or trail_of(self._row) is not None)
+        return 0 if following else self._skip(-1)
 
     def _look(self, index: int) -> None:
         """Predictions and the soft close as they stand from here on."""
@@ -186,17 +195,18 @@ class _Walk:
 
     # -- what need not be asked ---------------------------------------------------------------------------------------
 
-    def _waits(self, price: Decimal, at: int) -> _Waits:
-        """What the position waits for, after it was shown *price* or anything since at which it waited for nothing."""
+    def _waits(self, price: Decimal | None, at: int) -> _Waits:
+        """What the position waits for, after it was shown *price* (None: nothing yet) or anything since that it did not wait for."""
         if self._armed is not None and self._armed[0] is self._row:
             return self._armed[1]
         self._armed = self._row, self._made(price, at)
         return self._armed[1]
 
-    def _made(self, price: Decimal, at: int) -> _Waits:
+    def _made(self, price: Decimal | None, at: int) -> _Waits:
         row, long = self._row, self._long
         waits, levels = _Waits(), list[Level]()
-        for one in watches(row, Seen(Quote(price, price, at), at, self._views)):
+        quote = None if price is None else Quote(price, price, at)
+        for one in watches(row, Seen(quote, at, self._views)):
             if isinstance(one, Level):
                 levels.append(one)
                 if one.falling == long:
@@ -221,8 +231,10 @@ class _Walk:
     def _skip(self, index: int) -> int:
         """The next index at which something may happen to the position; the trail has counted what lies between."""
         tape = self._tape
-        shown = tape.shown[index]
-        waits = self._waits(shown.price, shown.at)
+        if index < 0:
+            waits = self._waits(None, self._row.opened_at)
+        else:
+            waits = self._waits(tape.shown[index].price, tape.shown[index].at)
         begin = index + 1
         end = tape.looks[self._next_look] if self._next_look < len(tape.looks) else len(tape.shown)
         if waits.until < _NEVER:
@@ -230,7 +242,7 @@ class _Walk:
         if begin >= end:
             return begin
         prices = tape.ahead[begin:end]
-        spare = abs(tape.ahead[index]) * _MARGIN
+        spare = abs(tape.ahead[begin]) * _MARGIN
         low: float | npt.NDArray[np.float64] = waits.low + spare
         best = None
         if waits.trail is not None:

@@ -25,7 +25,7 @@ from holdfast.domain.thresholds import BY_NAME, Bounds, Values, clamped
 from learning.bootstrap import CONFIDENCE, RESAMPLES, Floats, Interval, interval_of_mean
 from learning.counterfactual import Result
 from learning.objective import RISK_AVERSION, Sample, worth
-from learning.spsa import Space, ascend
+from learning.spsa import Space, Worths, ascend
 
 MOST_CENSORED = 0.25
 """A larger share of results out of sample whose path ended before a rule fired proves nothing."""
@@ -44,8 +44,10 @@ class Method:
     confidence: float = CONFIDENCE
     least_different: int = 20
     """Trades out of sample that came out differently on the candidate."""
-    steps: int = 60
-    batch: int = 64
+    steps: int = 50
+    scouts: int = 24
+    """Points anywhere inside the bounds that are looked at before the search begins."""
+    batch: int = 48
     """Trades that each step looks at; all, where there are no more."""
     risk_aversion: float = RISK_AVERSION
     resamples: int = RESAMPLES
@@ -213,9 +215,17 @@ class _Learner:
             found = (self._sample.profits(self.space.values(point), drawn) for point in points)
             return [worth(profits, self._how.risk_aversion) for profits in found]
 
-        start = self.space.point(self._current)
+        start = self._scouted(worths, rng)
         found = self.space.values(ascend(worths, start, steps=self._how.steps, rng=rng))
         return self._sparse(found, which)
+
+    def _scouted(self, worths: Worths, rng: np.random.Generator) -> Floats:
+        """Where to begin: at the current values, or at the best of some points anywhere, where that is worth more: the gradient
+        alone leads to the nearest top only.
+        """
+        here = self.space.point(self._current)
+        points: list[Floats] = [here, *rng.random((self._how.scouts, here.size))]
+        return points[int(np.argmax(worths(points)))]
 
     def _sparse(self, target: dict[str, Decimal], which: Sequence[int]) -> dict[str, Decimal]:
         """*target* with everything put back that it does not owe its worth to: chance moves what does not matter, too.

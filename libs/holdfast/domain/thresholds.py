@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 
-from holdfast.contracts.codes import StopBy
+from holdfast.contracts.codes import PositionSide, StopBy
 from holdfast.contracts.exit_terms import LONGEST_S, MOST_PERCENT, ExitTerms, parse_terms
 from holdfast.contracts.money import EXACT, ONE, ZERO, canonical, divide, sub
 from holdfast.contracts.rows import OrderRow, PositionRow
@@ -130,12 +130,22 @@ def of_policy(policy: ExitPolicy) -> dict[str, Decimal]:
 
 def of_row(row: PositionRow) -> dict[str, Decimal]:
     """The thresholds that a position lives by, as they were given: a stop that has moved since counts as what was asked for."""
-    found: dict[str, Decimal | None] = dict(_of_terms(parse_terms(row.terms)))
-    found["stop_loss_pct"] = _distance(row, row.stop_loss_spec, ahead=False)
-    ladder = is_ladder(row.take_profit_spec)
-    found["take_profit_pct"] = None if ladder else _distance(row, row.take_profit_spec, ahead=True)
-    if row.expires_at is not None:
-        found["max_hold_s"] = divide(Decimal(row.expires_at - row.opened_at), _THOUSAND)
+    hold_ms = None if row.expires_at is None else row.expires_at - row.opened_at
+    return dict(
+        _of_texts(
+            row.terms, row.take_profit_spec, row.stop_loss_spec, hold_ms, row.side is PositionSide.LONG, row.entry_price
+        )
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _of_texts(
+    terms: str, take: str, stop: str, hold_ms: int | None, long: bool, entry_price: Decimal
+) -> dict[str, Decimal]:
+    found: dict[str, Decimal | None] = dict(_of_terms(parse_terms(terms)))
+    found["stop_loss_pct"] = _distance(stop, entry_price, up=not long)
+    found["take_profit_pct"] = None if is_ladder(take) else _distance(take, entry_price, up=long)
+    found["max_hold_s"] = None if hold_ms is None else divide(Decimal(hold_ms), _THOUSAND)
     return _in_order(found)
 
 
@@ -162,15 +172,14 @@ def _in_order(found: Mapping[str, Decimal | None]) -> dict[str, Decimal]:
     return {name: value for name in BY_NAME if (value := found.get(name)) is not None and value > 0}
 
 
-def _distance(row: PositionRow, spec: str, *, ahead: bool) -> Decimal | None:
-    """A level in percent of the entry price; None where it is off, or on the other side of the entry."""
+def _distance(spec: str, entry_price: Decimal, *, up: bool) -> Decimal | None:
+    """A level in percent of the entry price; None where it is off. Below zero: on the other side of the entry."""
     if spec == OFF:
         return None
     if spec.endswith("%"):
         return Decimal(spec[:-1])
-    up = ahead == (row.side == "long")
-    gap = sub(Decimal(spec), row.entry_price) if up else sub(row.entry_price, Decimal(spec))
-    return divide(gap.scaleb(2), row.entry_price)
+    gap = sub(Decimal(spec), entry_price) if up else sub(entry_price, Decimal(spec))
+    return divide(gap.scaleb(2), entry_price)
 
 
 # -- what is allowed ------------------------------------------------------------------------------------------------
