@@ -41,7 +41,9 @@ def point(at: int, ohlc: Sequence[float]) -> PathPoint:
     return PathPoint.trusted(at=at, first=first, low=low, high=high, last=last)
 
 
-def row_of(name: str, at: int, entry: Decimal, side: PositionSide, values: Values) -> PositionRow:
+def row_of(
+    name: str, at: int, entry: Decimal, side: PositionSide, values: Values, fee_pct: Decimal = FEE_PCT
+) -> PositionRow:
     """A fresh position of one unit with *values* as its thresholds."""
     long = side is PositionSide.LONG
     terms = [
@@ -57,17 +59,23 @@ def row_of(name: str, at: int, entry: Decimal, side: PositionSide, values: Value
         kind="linear", contract_size=Decimal(1), settle="USDT", quantity=Decimal(1), cost=entry, entry_price=entry,
         take_profit=price(float(entry * take)), stop_loss=price(float(entry * stop)),
         take_profit_spec=f"{values['take_profit_pct']}%", stop_loss_spec=f"{values['stop_loss_pct']}%",
-        terms=" ".join([*terms, f"fee_pct={FEE_PCT}"]),
+        terms=" ".join([*terms, f"fee_pct={fee_pct}"]),
         expires_at=at + int(values["max_hold_s"] * 1000), opened_at=at, changed_at=at, recorded_at=at,
         bought=Decimal(1) if long else Decimal(0), sold=Decimal(0) if long else Decimal(1), entry_value=entry,
     )  # fmt: skip
 
 
 def trade(
-    name: str, at: int, path: list[PathPoint], through: int, side: PositionSide, values: Values
+    name: str,
+    at: int,
+    path: list[PathPoint],
+    through: int,
+    side: PositionSide,
+    values: Values,
+    fee_pct: Decimal = FEE_PCT,
 ) -> TradeOutcome:
     """A closed trade whose market went along *path*, and that ended as its thresholds say."""
-    row = row_of(name, at, path[0].first, side, values)
+    row = row_of(name, at, path[0].first, side, values, fee_pct)
     unknown = TradeOutcome(
         id=f"o-{name}", at=at, position_id=name, row=row, closed_at=through, exit_reason=ExitReason.TTL,
         exit_price=path[-1].last, realized_pnl=Decimal(0), path=path, through=through,
