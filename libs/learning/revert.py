@@ -22,6 +22,8 @@ from learning.objective import Sample
 
 LEAST_TRADES = 30
 CONFIDENCE = 0.9
+_DIGITS = 9
+"""A billionth of a position's value is nothing; floats differ by less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def judge(
 
 def _less(live: Floats, shadow: Floats, calculated: Floats) -> Floats:
     """What live lacks against the shadow, trade by trade; the mean of what it lacks against its own calculation is not held against it."""
-    return live - shadow - min(0.0, float((live - calculated).mean()))
+    lacks = live - shadow - min(0.0, float((live - calculated).mean()))
+    return np.round(lacks, _DIGITS)
 
 
 def realized_ratio(outcome: TradeOutcome) -> float:
