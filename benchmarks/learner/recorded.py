@@ -29,7 +29,7 @@ from replay.run import recordings_of
 D = Decimal
 FEE_PCT = D("0.1")
 SLIPPAGE_PCT = D("0.02")
-EVERY, REMEMBERED = 25, 400
+EVERY, REMEMBERED = 40, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ POLICIES = {
 }
 
 
-def run(folder: str) -> list[dict[str, Any]]:
+def run(folder: Path) -> list[dict[str, Any]]:
     """Every market with every policy. *folder*: where the recordings are; those that are missing are left out."""
     found = []
     for market in MARKETS:
-        file = Path(folder) / market.file
+        file = folder / market.file
         if not file.exists():
             print(f"recorded: {file} is not there")
             continue

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from holdfast.contracts.money import EXACT, ZERO, add, canonical, sub
 from holdfast.contracts.outcomes import TradeOutcome
@@ -31,6 +32,10 @@ MOST_CENSORED = 0.25
 """A larger share of results out of sample whose path ended before a rule fired proves nothing."""
 SPARSE_SHARE = 0.1
 """A threshold moves only where the target would lose more than this share of what it gains without it, on what it was learned from."""
+MOST_WEIGHED = 150
+"""Trades that this is judged by."""
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,16 @@ class Method:
     """How it is learned. The defaults are what the figures in docs/learner.md are of."""
 
     least_trades: int = 100
-    folds: int = 4
+    folds: int = 3
     first_share: float = 0.4
     """Of the trades, learned from before the first trial."""
     confidence: float = CONFIDENCE
     least_different: int = 20
     """Trades out of sample that came out differently on the candidate."""
-    steps: int = 50
+    steps: int = 40
     scouts: int = 24
     """Points anywhere inside the bounds that are looked at before the search begins."""
-    batch: int = 48
+    batch: int = 40
     """Trades that each step looks at; all, where there are no more."""
     risk_aversion: float = RISK_AVERSION
     resamples: int = RESAMPLES
@@ -208,16 +213,15 @@ class _Learner:
     def _learn(self, which: Sequence[int], rng: np.random.Generator) -> dict[str, Decimal]:
         """The best values for *which* trades, anywhere inside the bounds."""
         many = np.array(which)
-        batch = min(self._how.batch, many.size)
 
         def worths(points: Sequence[Floats]) -> list[float]:
-            drawn = many if batch == many.size else rng.choice(many, size=batch, replace=False)
+            drawn = _some(many, self._how.batch, rng)
             found = (self._sample.profits(self.space.values(point), drawn) for point in points)
             return [worth(profits, self._how.risk_aversion) for profits in found]
 
         start = self._scouted(worths, rng)
         found = self.space.values(ascend(worths, start, steps=self._how.steps, rng=rng))
-        return self._sparse(found, which)
+        return self._sparse(found, _some(many, MOST_WEIGHED, rng))
 
     def _scouted(self, worths: Worths, rng: np.random.Generator) -> Floats:
         """Where to begin: at the current values, or at the best of some points anywhere, where that is worth more: the gradient
@@ -227,16 +231,16 @@ class _Learner:
         points: list[Floats] = [here, *rng.random((self._how.scouts, here.size))]
         return points[int(np.argmax(worths(points)))]
 
-    def _sparse(self, target: dict[str, Decimal], which: Sequence[int]) -> dict[str, Decimal]:
+    def _sparse(self, target: dict[str, Decimal], which: Numbers) -> dict[str, Decimal]:
         """*target* with everything put back that it does not owe its worth to: chance moves what does not matter, too.
 
-        The current values, where it is worth no more than they are on the trades it was learned from.
+        The current values, where it is worth no more than they are. *which*: some of the trades it was learned from.
         """
 
         def worth_of(values: Values) -> float:
             return worth(self._sample.profits(values, which), self._how.risk_aversion)
 
-        best, here = worth_of(target), worth(self._now[list(which)], self._how.risk_aversion)
+        best, here = worth_of(target), worth(self._now[which], self._how.risk_aversion)
         if best <= here:
             return dict(self._current)
         least = best - SPARSE_SHARE * (best - here)
@@ -272,6 +276,10 @@ class _Learner:
             if len(train) >= self._how.least_different and end > begin:
                 found.append((train, list(range(begin, end))))
         return found
+
+
+def _some(which: Numbers, most: int, rng: np.random.Generator) -> Numbers:
+    return which if which.size <= most else np.sort(rng.choice(which, size=most, replace=False))
 
 
 def _profits(results: Sequence[Result]) -> Floats:
