@@ -32,7 +32,7 @@ Panel = tuple[str, dict[str, list[float]]]
 
 
 def lines(title: str, at: list[float], panels: list[Panel], unit: str) -> str:
-    """Panels one below the other, each with its own axis from zero and its lines over *at*, in *unit*."""
+    """Panels one below the other, each with its own axis from zero (or from what lies below it) and its lines over *at*, in *unit*."""
     width, height, left, right = 900, 210, 70, 190
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {40 + height * len(panels)}" font-family="sans-serif" font-size="12">',
@@ -42,17 +42,24 @@ def lines(title: str, at: list[float], panels: list[Panel], unit: str) -> str:
     for number, (name, series) in enumerate(panels):
         top, bottom = 40 + height * number + 24, 40 + height * (number + 1) - 24
         most = max((max(values) for values in series.values()), default=0) or 1
+        least = min(0, min((min(values) for values in series.values()), default=0))
         parts += [
             f'<text x="{left}" y="{top - 8}" font-weight="bold">{name}</text>',
             f'<line x1="{left}" y1="{bottom}" x2="{width - right}" y2="{bottom}" stroke="#333"/>',
             f'<text x="{left - 6}" y="{top + 6}" text-anchor="end">{most:,.4g}</text>',
-            f'<text x="{left - 6}" y="{bottom}" text-anchor="end">0</text>',
+            f'<text x="{left - 6}" y="{bottom}" text-anchor="end">{least:,.4g}</text>',
             f'<text x="{width - right}" y="{bottom + 16}" text-anchor="end">{at[-1]:.0f} {unit}</text>',
         ]
+        if least < 0:
+            zero = bottom + (bottom - top) * least / (most - least)
+            parts += [
+                f'<line x1="{left}" y1="{zero:.1f}" x2="{width - right}" y2="{zero:.1f}" stroke="#999" stroke-dasharray="4 3"/>',
+                f'<text x="{left - 6}" y="{zero:.1f}" text-anchor="end">0</text>',
+            ]
         for index, (label, values) in enumerate(series.items()):
             colour = COLOURS[index % len(COLOURS)]
             points = " ".join(
-                f"{left + (width - left - right) * x / (at[-1] or 1):.1f},{bottom - (bottom - top) * y / most:.1f}"
+                f"{left + (width - left - right) * x / (at[-1] or 1):.1f},{bottom - (bottom - top) * (y - least) / (most - least):.1f}"
                 for x, y in zip(at, values, strict=True)
             )
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')

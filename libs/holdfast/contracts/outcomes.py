@@ -57,8 +57,14 @@ class TradeOutcome(Message):
     closed_at: Millis
     exit_reason: ExitReason
     exit_price: Positive
+    trigger_level: Positive | None = None
+    """The price level that the exit reached, where it reached one: what the exit price is to be compared with."""
     realized_pnl: Sum
     """Net of fees, in the row's `settle`."""
+    named: Annotated[list[Name], Field(max_length=12)] = Field(default_factory=list)
+    """Thresholds that the intent named itself (`domain.thresholds.named_by`): learned values do not take their place."""
+    signal_at: Millis | None = None
+    """Market time at which a soft close came to stand on it, if one did while it was open."""
     path: Annotated[list[PathPoint], Field(max_length=MOST_POINTS)] = Field(default_factory=list)
     """From the row's moment to after the close, oldest first; merged into longer stretches where there were too many."""
     through: Millis
