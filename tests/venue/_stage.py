@@ -6,6 +6,10 @@ from decimal import Decimal
 
 import ccxt.async_support as ccxt
 
+from holdfast.contracts.rows import OrderRow
+from holdfast.venues.capabilities import CAPABILITIES
+from holdfast.venues.ccxt_client import Clients, Credentials
+from holdfast.venues.ccxt_venue import CcxtVenue
 from venue_sim.market import Quote
 from venue_sim.server import Server
 
@@ -68,3 +72,48 @@ async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=150):
         yield exchange
     finally:
         await exchange.close()
+
+
+# -- the adapter --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def ccxt_venue(
+    server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), answer_ms=150, timeout_ms=100, hedged=False
+):
+    """Our venue over real ccxt, on *server*. Its limiter is off: the tests' orders are few, and their time is not."""
+    capability = CAPABILITIES["binanceusdm"]
+    clients = Clients(
+        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=timeout_ms, limited=False
+    )
+    adapter = CcxtVenue(
+        "main", capability, clients, clock, symbols=symbols, answer_ms=answer_ms, hedged=hedged
+    )
+    try:
+        await adapter.open()
+        yield adapter
+    finally:
+        await adapter.close()
+
+
+def row(order_id="h1", *, clock, side="buy", quantity="0.1", send_in=2000, **fields):
+    """An order as the ledger reserves it."""
+    now = clock.wall_ms()
+    given = {
+        "order_id": order_id, "intent_id": f"i-{order_id}", "book_id": "main/binanceusdm/BTC/USDT", "account": "main",
+        "exchange": "binanceusdm", "symbol": "BTC/USDT", "kind": "linear", "contract_size": "1", "settle": "USDT", "role": "entry",
+        "side": side, "quantity": quantity, "incarnation": "life1", "epoch": 1, "send_by": now + send_in, "reserved_at": now, "changed_at": now,
+    }  # fmt: skip
+    return OrderRow.model_validate(given | fields)
+
+
+KINDS = {
+    "market entry": {},
+    "limit entry": {"type": "limit", "price": "41000"},
+    "crossing limit entry": {"type": "limit", "price": "42100"},
+    "ioc entry": {"type": "limit", "price": "42100", "time_in_force": "ioc"},
+    "post-only entry": {"type": "limit", "price": "41000", "post_only": True},
+    "market exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1"},
+    "limit exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1", "type": "limit", "price": "43000"},
+}  # fmt: skip
+"""Every kind of order that Holdfast sends."""
