@@ -1,5 +1,6 @@
 """A simulated venue on a socket, with prices, and a plain ccxt client of it: nothing of ours in between."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -31,9 +32,20 @@ class HandClock:
         return self.now - START + 1
 
     async def sleep(self, seconds):
-        import asyncio
+        await _pause(seconds / 100)
 
-        await asyncio.sleep(seconds / 100)
+
+async def _pause(seconds):
+    """The simulated venue's own waiting: for a client to go away, or for a request that is on its way."""
+    await asyncio.sleep(seconds)
+
+
+async def until(condition, seconds=10.0):
+    """Returns when *condition* holds; fails when it does not in time."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, "it never came true"
+        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from holdfast.contracts.codes import Code, OrderState
 from holdfast.venues.outcomes import REFUSALS, Attempt, code_of, described, verdict
 from holdfast.venues.port import OutcomeKind, VenueUnreadable
-from tests.venue._stage import KINDS, D, HandClock, ccxt_venue, quote, row, venue
+from tests.venue._stage import KINDS, D, HandClock, ccxt_venue, quote, row, until, venue
 from venue_sim.faults import PREVENTED, SPOILED, Fault, Kind
 
 PROVEN = frozenset({Kind.RATE_LIMITED, Kind.BANNED})
@@ -81,10 +81,7 @@ async def test_an_order_that_is_still_on_its_way_is_not_absent_before_its_window
     adapter.take_row(order)
     clock.now += 3_000
     assert await adapter.look_up(["h1"]) == {}, "nothing shown, and that proves nothing yet"
-    for _ in range(200):
-        if server.venue.exchange.received:
-            break
-        await clock.sleep(1)
+    await until(lambda: server.venue.exchange.received)
     assert (await adapter.look_up(["h1"]))["h1"].state is OrderState.FILLED
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venue._stage import KEY, START, D, HandClock, client, quote, venue
+from tests.venue._stage import KEY, START, D, HandClock, client, quote, until, venue
 from venue_sim import errors
 from venue_sim.account import Position
 from venue_sim.door import Door
@@ -195,20 +195,16 @@ async def test_a_delayed_order_is_taken_after_its_client_has_given_up_but_not_be
     server.venue.faults.arm(Fault(Kind.DELAYED, "POST", "/fapi/v1/order", delay_ms=40_000))
     with pytest.raises(ccxt.RequestTimeout):
         await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "h1"})
-    for _ in range(200):
-        if server.venue.exchange.received:
-            break
-        await clock.sleep(1)
+    await until(lambda: server.venue.exchange.received)
     assert len(server.venue.exchange.received) == 1
     server.venue.faults.arm(Fault(Kind.DELAYED, "POST", "/fapi/v1/order", delay_ms=20_000))
     with pytest.raises(ccxt.RequestTimeout):
         await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "h2"})
     clock.now += 60_001
-    answered = len(server.venue.log)
-    await exchange.fetch_time()
-    for _ in range(30):
-        await clock.sleep(1)
-    assert (len(server.venue.exchange.received), len(server.venue.log)) == (1, answered + 1)
+    answer, asked = server.venue.answer, []
+    server.venue.answer = lambda *request: asked.append(answer(*request)) or asked[-1]
+    await until(lambda: asked)
+    assert ("-1021" in asked[0].text, len(server.venue.exchange.received)) == (True, 1)
 
 
 async def test_what_is_hidden_is_shown_by_no_read_until_its_time(stage):
