@@ -71,7 +71,7 @@ class Clients:
         logging.getLogger("ccxt").setLevel(logging.INFO)  # at DEBUG it writes the key
         options: dict[str, Any] = {
             "apiKey": credentials.key, "secret": credentials.secret, "password": credentials.password, "timeout": timeout_ms,
-            "enableRateLimit": limited, "options": {NO_RETRIES: 0, "warnOnFetchOpenOrdersWithoutSymbol": False},
+            "enableRateLimit": limited, "options": {NO_RETRIES: 0, "warnOnFetchOpenOrdersWithoutSymbol": False, "fetchCurrencies": False},
         }  # fmt: skip
         if capability.receive_window_ms is not None:
             options["options"]["recvWindow"] = capability.receive_window_ms

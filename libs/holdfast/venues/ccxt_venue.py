@@ -10,54 +10,37 @@ sent, later less often. `Clients` is what is done to ccxt, `outcomes` what an an
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Code, OrderState, OrderType, TimeInForce
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
-from holdfast.domain.instruments import canonical as canonical_symbol
 from holdfast.runtime.clock import Clock
 from holdfast.venues.capabilities import Capability
+from holdfast.venues.ccxt_account import AccountReads
 from holdfast.venues.ccxt_client import Clients
-from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, rules_of, unique
-from holdfast.venues.ccxt_watch import Watch
+from holdfast.venues.ccxt_reads import PAGE, SKEW_MS
+from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, unique
 from holdfast.venues.outcomes import Attempt, described, verdict
 from holdfast.venues.port import (
     Events,
     Outcome,
     OutcomeKind,
-    Rules,
     VenueOrder,
     VenuePosition,
     VenueUnreadable,
 )
 
 log = logging.getLogger("holdfast.venue")
-T = TypeVar("T")
-PAGE = 1_000
-"""Most trades in one answer."""
-MOST_PAGES = 50
 AGREE_MS = 2_000
 """Between the two look-ups that must agree on an order's absence."""
-SKEW_MS = 2_000
-"""How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
 _ENDED = frozenset({OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED})
 _TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
 
 
-@dataclass(slots=True)
-class _Missing:
-    """An order that no read has shown since monotonic *since*."""
-
-    since: int
-
-
-class CcxtVenue:
+class CcxtVenue(AccountReads):
     """See the module. `open` must have been awaited. *symbols*: canonical names of what the account trades."""
 
     def __init__(
@@ -71,43 +54,19 @@ class CcxtVenue:
         answer_ms: int = 3_000,
         hedged: bool = False,
     ) -> None:
-        self.account, self.exchange = account, capability.exchange
-        self.capability, self.clients, self._clock = capability, clients, clock
-        self.symbols, self._answer_ms, self.hedged = tuple(symbols), answer_ms, hedged
-        self._failures: tuple[type[Exception], ...] = (
-            *clients.errors, AttributeError, KeyError, TypeError, ValueError,
-        )  # fmt: skip
-        """What a request or ccxt's reading of its answer may raise."""
-        self._watch = Watch()
-        self._rules: dict[str, Rules] = {}
-        self._theirs: dict[str, str] = {}
-        """Canonical symbol -> ccxt's."""
+        super().__init__(account, capability, clients, clock, symbols=symbols)
+        self._answer_ms, self.hedged = answer_ms, hedged
         self._names: dict[str, str] = {}
         """The exchange's order number -> client order id, as reads have shown them."""
-        self._missing: dict[str, _Missing] = {}
+        self._missing: dict[str, int] = {}
+        """Orders that no read shows -> since when, monotonic ms."""
         self._late: set[asyncio.Task[Any]] = set()
-        self.last_read_ms = 0
-        """Wall ms of the last read that succeeded."""
-
-    async def open(self) -> None:
-        """Read the instruments. Raises VenueUnreadable."""
-        await self._asked(self.clients.load(), "instruments")
-        for theirs, market in self.clients.read.markets.items():
-            rules = rules_of(market)
-            if rules is not None and rules.kind is self.capability.kind and rules.symbol not in self._rules:
-                self._rules[rules.symbol], self._theirs[rules.symbol] = rules, theirs
 
     async def close(self) -> None:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
         await self.clients.close()
-
-    def rules(self, symbol: str) -> Rules | None:
-        try:
-            return self._rules.get(canonical_symbol(symbol))
-        except ContractViolation:
-            return None
 
     # -- sending -----------------------------------------------------------------------------------------------------------
 
@@ -187,24 +146,7 @@ class CcxtVenue:
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED)
 
-    # -- reading -----------------------------------------------------------------------------------------------------------
-
-    async def _asked(self, answer: Awaitable[T], what: str) -> T:
-        """The answer of a read. Raises VenueUnreadable for everything that is none, in words without secrets."""
-        try:
-            found = await answer
-        except self._failures as error:
-            if isinstance(error, self.clients.not_found):
-                raise
-            raise VenueUnreadable(f"{what}: {described(error)}") from None
-        self.last_read_ms = self._clock.wall_ms()
-        return found
-
-    async def _listed(self, answer: Awaitable[Any], what: str) -> list[Mapping[str, Any]]:
-        rows = await self._asked(answer, what)
-        if not isinstance(rows, list):
-            raise VenueUnreadable(f"{what}: not a list")
-        return rows
+    # -- orders ------------------------------------------------------------------------------------------------------------
 
     def take_row(self, row: OrderRow) -> None:
         """An order as the ledger shows it: a live one is asked about until it has ended."""
@@ -213,6 +155,10 @@ class CcxtVenue:
             self._names[row.venue_order_id] = row.order_id
         if not row.is_live:
             self._missing.pop(row.order_id, None)
+
+    def start_again(self) -> None:
+        """The ledger's view was loaded afresh: what is live is told once more."""
+        self._watch.clear()
 
     async def look_up(self, order_ids: Sequence[str]) -> dict[str, VenueOrder | None]:
         """Of some an answer may be missing: then nothing is known of them yet. Raises VenueUnreadable when all are."""
@@ -239,8 +185,7 @@ class CcxtVenue:
         now = self._clock.monotonic_ms()
         if self._clock.wall_ms() <= row.send_by + (self.capability.receive_window_ms or 0) + SKEW_MS:
             return False
-        first = self._missing.setdefault(row.order_id, _Missing(now))
-        return now - first.since >= AGREE_MS
+        return now - self._missing.setdefault(row.order_id, now) >= AGREE_MS
 
     async def _look_up(self, row: OrderRow) -> VenueOrder | None:
         """By its id; where that shows nothing, among the open orders, and among all since it was reserved."""
@@ -286,46 +231,15 @@ class CcxtVenue:
         ours = {theirs: symbol for symbol, theirs in self._theirs.items()}
         return positions_of(rows, ours, hedged=self.hedged)
 
-    async def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Currency -> (free, total). Raises VenueUnreadable."""
-        found = await self._asked(self.clients.read.fetch_balance(), "balances")
-        try:
-            return {
-                name: (Decimal(str(found["free"].get(name) or 0)), Decimal(str(total or 0)))
-                for name, total in found["total"].items()
-            }
-        except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
-            raise VenueUnreadable(f"balances: {described(error)}") from None
-
     # -- trades ------------------------------------------------------------------------------------------------------------
 
     async def trades_since(self, executed_at: int) -> list[Fill]:
-        """Of every symbol that the account trades, or that an order was seen of; windows are read one after the other."""
-        symbols = dict.fromkeys((*self.symbols, *(row.symbol for row in self._watch.rows.values())))
+        """Of every symbol that the account trades, or that an order was seen of."""
         fills: list[Fill] = []
-        for symbol in symbols:
-            if symbol in self._theirs:
-                fills += await self._trades(symbol, executed_at)
+        for symbol in self.traded_symbols():
+            rows = await self._trade_rows(symbol, executed_at)
+            fills += [await self._fill(row, symbol) for row in rows]
         return sorted(fills, key=lambda fill: fill.executed_at)
-
-    async def _trades(self, symbol: str, since: int) -> list[Fill]:
-        window, now = self.capability.trades_window_ms, self._clock.wall_ms()
-        start = max(since, now - 12 * window)
-        rows: list[Mapping[str, Any]] = []
-        for _ in range(MOST_PAGES):
-            until = min(start + window - 1, now + SKEW_MS)
-            page = await self._listed(
-                self.clients.read.fetch_my_trades(self._theirs[symbol], start, PAGE, {"until": until}),
-                "trades",
-            )
-            rows += page
-            if len(page) >= PAGE:
-                start = max(int(row.get("timestamp") or 0) for row in page)
-            elif until >= now:
-                return [await self._fill(row, symbol) for row in unique(rows)]
-            else:
-                start = until + 1
-        raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages of {symbol} since {since}")
 
     async def trades_of(self, order_ids: Sequence[str]) -> list[Fill]:
         rows = [row for key in order_ids if (row := self._watch.rows.get(key)) is not None]

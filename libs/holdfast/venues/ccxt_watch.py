@@ -34,6 +34,10 @@ class Watch:
         if row.state in _AT_THE_VENUE and (before is None or before.state is not row.state):
             self.soon(row.order_id, now)
 
+    def clear(self) -> None:
+        self.rows.clear()
+        self._turns.clear()
+
     def sent(self, row: OrderRow) -> None:
         self.rows.setdefault(row.order_id, row)
 
