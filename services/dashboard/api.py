@@ -17,7 +17,7 @@ MOST_TRADES, MOST_POINTS = 500, 2_000
 def status(watcher: Watcher) -> Row:
     picture, clock = watcher.picture(), watcher.protection
     return {
-        **picture.light.as_fields(), "at_ms": picture.now_ms, "seq": watcher.view.seq, "store_id": watcher.view.store_id, "mode": "paper",
+        **picture.light.as_fields(), "at_ms": picture.now_ms, "seq": watcher.view.seq, "store_id": watcher.view.store_id,
         "control": [row.model_dump(mode="json") for row in watcher.view.control.values()], "services": picture.services,
         "blocked": {"count": watcher.refusals.count, "per_minute": round(watcher.refusals.per_minute(picture.now_ms), 3), "by_code": watcher.refusals.by_code},
         "unprotected_ms": {"open": picture.unprotected_ms, "closed": {"positions": clock.closed, "total": clock.closed_total_ms, "worst": clock.closed_worst_ms}},

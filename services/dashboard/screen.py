@@ -76,7 +76,9 @@ def _light(watcher: Watcher, picture: Picture) -> Cells:
         "armed": armed, "armed@data-tone": "" if count is None or lamp.armed + lamp.arming >= count else "bad",
         "unprotected": duration(longest),
         "unprotected-closed": f"of those closed {duration(clock.closed_worst_ms)}" if clock.closed else "none closed yet",
-        "title": f"{lamp.symbol} {WORDS[lamp.status]}" + ("" if count is None else f" · {lamp.armed}/{count} armed"),
+        "mode": "LIVE" if lamp.live else "PAPER", "mode-more": f"real money: {lamp.live}" if lamp.live else "no real money",
+        "mode@data-tone": "bad" if lamp.live else "",
+        "title": ("LIVE · " if lamp.live else "") + f"{lamp.symbol} {WORDS[lamp.status]}" + ("" if count is None else f" · {lamp.armed}/{count} armed"),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Wiring of the executor: locks, one paper venue per account, and who is called for which stream."""
+"""Wiring of the executor: locks, one venue per account, and who is called for which stream."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -17,7 +17,8 @@ from holdfast.contracts.streams import (
 from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.runtime.faults import EXIT_HELD, Terminal, Transient
+from holdfast.runtime.live_settings import live_accounts
 from holdfast.runtime.locks import AlreadyHeld, Held
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
@@ -60,32 +61,52 @@ def paper_venue(settings: Settings, account: str) -> Venue:
 
 
 class Premises:
-    """The locks and the venues that they guard: taken at start, given back at the end."""
+    """The locks and the venues that they guard: taken at start, given back at the end. Which venue, the account's mode says."""
 
     def __init__(
         self, settings: Settings, seams: Seams, open_venue: Callable[[Settings, str], Venue]
     ) -> None:
         self._settings, self._seams, self._open_venue = settings, seams, open_venue
-        self._locks: list[Held] = []
+        self._live = live_accounts(settings)
+        self._locks: dict[str, Held] = {}
         self.venues: dict[tuple[str, str], Venue] = {}
 
     async def open(self) -> None:
-        """One executor per account (INV-9). Raises Terminal when another one runs, or a record cannot be read."""
+        """One executor per account (INV-9). May be called again after Transient, which says that an exchange did not answer.
+
+        Raises Terminal when another one runs, a record cannot be read, or a live account is not as its settings say.
+        """
         for account in self._settings.accounts:
-            lock = self._settings.dir / "locks" / f"executor-{account}.lock"
+            if account not in self._locks:
+                self._locks[account] = self._lock(account)
+            if not any(name == account for name, _ in self.venues):
+                venue = await self._venue(account)
+                self.venues[account, venue.exchange] = venue
+
+    def _lock(self, account: str) -> Held:
+        path = self._settings.dir / "locks" / f"executor-{account}.lock"
+        try:
+            return self._seams.hold(path, EXECUTOR, self._seams.clock)
+        except AlreadyHeld as error:
+            raise Terminal(str(error), EXIT_HELD) from error
+
+    async def _venue(self, account: str) -> Venue:
+        if account in self._live:
+            from holdfast.venues.live import open_live
+
             try:
-                self._locks.append(self._seams.hold(lock, EXECUTOR, self._seams.clock))
-                venue = self._open_venue(self._settings, account)
-            except AlreadyHeld as error:
-                raise Terminal(str(error), EXIT_HELD) from error
+                return await open_live(self._settings, account, self._seams.clock)
             except VenueUnreadable as error:
-                raise Terminal(str(error)) from error
-            self.venues[account, PAPER] = venue
+                raise Transient(f"{account} at {self._live[account].exchange}: {error}") from error
+        try:
+            return self._open_venue(self._settings, account)
+        except VenueUnreadable as error:
+            raise Terminal(str(error)) from error
 
     async def close(self) -> None:
         for venue in self.venues.values():
             await venue.close()
-        for lock in self._locks:
+        for lock in self._locks.values():
             lock.release()
 
 
@@ -95,7 +116,7 @@ def build(
     *,
     open_venue: Callable[[Settings, str], Venue] = paper_venue,
 ) -> ServiceApp:
-    """The service, ready to run. Paper is the only exchange there is here, so `dry_run` has nothing to override."""
+    """The service, ready to run. *open_venue* opens the paper accounts; live ones go through `venues.live`."""
     app = ServiceApp(EXECUTOR, settings, seams)
     premises = Premises(settings, app.seams, open_venue)
     view = LedgerView(

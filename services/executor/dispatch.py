@@ -16,6 +16,7 @@ from holdfast.contracts.wire import Outgoing
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
+from holdfast.venues.capabilities import absent_after_ms
 from holdfast.venues.port import Events, Outcome, OutcomeKind, VenueOrder
 from services.executor.desk import Desk, patience_ms
 from services.executor.guard import Guard, Key
@@ -23,9 +24,8 @@ from services.executor.owed import Owed
 
 LAZY_MS = 250
 """How long an accepted market order is given to fill before its acceptance is told: a fill implies it."""
-ABSENCE_MS = {"paper": 100}
-ABSENCE_ELSEWHERE_MS = 60_000
-"""After `send_by`: the venue's receive window and the delay until an order is visible to look-ups, by exchange."""
+PAPER_ABSENCE_MS = 100
+"""After `send_by`: how long an order may stay invisible at the paper venue. Others: `venues.capabilities`."""
 LOOK_AGAIN_MS = 500
 KEEP_SENT_MS = 600_000
 """Longer than any `send_by` may lie ahead: so long it is remembered that an order was sent."""
@@ -80,6 +80,7 @@ class Dispatcher:
         key, order_id = (row.account, row.exchange), row.order_id
         if key not in self._guard.venues:
             return
+        self._guard.take_row(row)
         if not row.is_live:
             self._forget(order_id)
             return
@@ -348,7 +349,7 @@ class Dispatcher:
                 f"the venue does not show order {row.order_id} of {row.symbol}, which it had accepted"
             )
             return []
-        after = ABSENCE_MS.get(row.exchange, ABSENCE_ELSEWHERE_MS)
+        after = PAPER_ABSENCE_MS if row.exchange == "paper" else absent_after_ms(row.exchange)
         sent = self._sent.get(row.order_id)
         early = row.send_by + after + 1 - asked_at
         if sent is not None:

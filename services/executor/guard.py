@@ -6,6 +6,7 @@ same read succeeds, and the light turns red. A record that another process has t
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol, TypeVar, runtime_checkable
 
 from holdfast.contracts.codes import Code
@@ -33,6 +34,21 @@ class Numbered(Protocol):
     async def trades_after(self, number: int, limit: int = 10_000) -> list[Fill]: ...
 
 
+@runtime_checkable
+class Remote(Protocol):
+    """A venue that trades for itself, elsewhere: it is told which orders the ledger shows, and asks about them by itself."""
+
+    def take_row(self, row: OrderRow) -> None: ...
+
+    def start_again(self) -> None:
+        """The view was loaded afresh; every live row is told once more."""
+        ...
+
+    async def day_result(self) -> Decimal:
+        """Realised since UTC midnight less fees, plus what is open, in settlement currency. Raises VenueUnreadable."""
+        ...
+
+
 class Guard:
     """See the module. `venues` may be filled after construction, before the ledger's view is loaded."""
 
@@ -40,6 +56,19 @@ class Guard:
         self.venues = venues
         self._trouble: dict[Key, dict[str, str]] = {}
         self._mismatch: dict[Key, str] = {}
+        self.remotes: dict[Key, Remote] = {}
+        """Those of the venues that are real exchanges."""
+
+    def start_again(self) -> None:
+        """The ledger's view was loaded afresh, and by now all venues are open."""
+        self.remotes = {key: venue for key, venue in self.venues.items() if isinstance(venue, Remote)}
+        for venue in self.remotes.values():
+            venue.start_again()
+
+    def take_row(self, row: OrderRow) -> None:
+        """An order as the ledger shows it."""
+        if self.remotes and (venue := self.remotes.get((row.account, row.exchange))) is not None:
+            venue.take_row(row)
 
     async def read(self, key: Key, what: str, answer: Awaitable[T]) -> T | None:
         """The venue's *answer*, or None when it gave none; *what* names the kind of read."""

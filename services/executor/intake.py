@@ -32,6 +32,7 @@ from holdfast.runtime.clock import Clock
 from holdfast.venues.port import Rules, Venue
 from services.executor.desk import Asked, Batch, Desk
 from services.executor.gate import Gate, id_given
+from services.executor.live_limits import LiveLimits
 from services.executor.prices import Prices
 
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
@@ -85,11 +86,12 @@ class Intake:
         bus_objection: Callable[[], Objection],
         was_sent: Callable[[str], bool],
         gate: Gate,
+        live: LiveLimits,
     ) -> None:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
-        self._gate = gate
+        self._gate, self._live = gate, live
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
 
@@ -177,11 +179,11 @@ class Intake:
         if found is not None:
             return Proposal(rules.symbol, leg, refusal=refused(*found))
         quote = self._prices.get(rules.symbol)
-        return Proposal.of(
-            rules.symbol,
-            leg,
-            propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now),
-        )
+        order = propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now)
+        if isinstance(order, OrderRequest):
+            found = self._live.objection(intent.account, rules.symbol, order)
+            order = order if found is None else refused(*found)
+        return Proposal.of(rules.symbol, leg, order)
 
     def _exit(self, intent: OrderIntent, rules: Rules | None, now: int) -> Proposal:
         if rules is None:

@@ -20,6 +20,7 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_HELD, Terminal
 from holdfast.runtime.ids import Ids
+from holdfast.runtime.live_settings import live_accounts
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
@@ -28,6 +29,7 @@ from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
 from services.executor.guard import Guard
 from services.executor.intake import Intake, passes_freely
+from services.executor.live_limits import LiveLimits
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
@@ -75,6 +77,9 @@ class Executor:
             Prices(),
         )
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
+        self.live = LiveLimits(
+            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional
+        )
         self.dispatcher = Dispatcher(
             clock=clock,
             ids=ids,
@@ -92,7 +97,7 @@ class Executor:
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
-            gate=self.gate,
+            gate=self.gate, live=self.live,
         )  # fmt: skip
         self._loaded = asyncio.Event()
         self._started_ms = 0
@@ -150,6 +155,7 @@ class Executor:
         self.guard.bind(view)
         self.inflight.load(view)
         self.owed.start_again(view.orders)
+        self.guard.start_again()
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)
         self.reconciler.soon()
@@ -269,6 +275,7 @@ class Executor:
             )
         outputs += await self.dispatcher.cancel_due()
         outputs += await self.dispatcher.look_up_due()
+        await self.live.refresh()
         outputs += await self.reconciler.run()
         self.dispatcher.forget_old()
         return outputs
@@ -283,6 +290,7 @@ class Executor:
             "unreadable": "; ".join(complaints)[:1000] or None,
             "warnings": [text[:1000] for text in self._warnings()][:MOST_WARNINGS],
             "details": {
+                "live": ", ".join(f"{name} at {one.exchange}" for name, one in self.live.accounts.items()),
                 "unanswered": str(len(self.desk.pending)),
                 "unconfirmed_fills": str(len(self.owed.fills)),
                 "unconfirmed_statuses": str(len(self.owed.statuses)),

@@ -23,10 +23,12 @@ from holdfast.runtime.configuration import load
 from holdfast.store import schema
 from replay.__main__ import app as replay
 from tests.architecture._tree import ROOT, modules, text, tracked, tree
+from venue_sim.__main__ import app as venue_sim
 
 DOCUMENTS = [name for name in tracked() if name.endswith(".md")]
 COMMANDS = typer.main.get_command(app)
 COMMANDS.commands["replay"] = typer.main.get_command(replay)  # it hands everything on to a program of its own
+COMMANDS.commands["venue-sim"] = typer.main.get_command(venue_sim)  # ... and so does this
 
 
 @cache

@@ -94,6 +94,7 @@ MAY_IMPORT_THEM = {
     "libs/holdfast/cli/health.py": "a probe that lives for one look, without a Clock",
     "libs/holdfast/cli/up.py": "waits for another process to come up",
     "services/market_feed/synthetic.py": "random.Random with the seed of the configuration",
+    "libs/venue_sim/command.py": "random.Random with the seed of its command line",
     "libs/proving/sim/dice.py": "random.Random with the seed of the simulated world",
 }
 

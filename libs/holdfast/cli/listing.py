@@ -80,6 +80,8 @@ def status(directory: Dir = None, config: Config = None, as_json: Json = False) 
         return
     out, view = console(), seen.view
     print(f"{found.symbol} {found.status}: {plain(found.sentence)}")
+    if found.live:
+        print(f"LIVE, real money: {plain(found.live)}")
     if view.is_loaded:
         closed = sum(total.trades for total in view.totals.values())
         print(

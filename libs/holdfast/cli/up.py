@@ -17,6 +17,7 @@ from holdfast.cli.common import FAILED, Config, Dir, fail, overrides_of, setting
 from holdfast.contracts.streams import CLI, DEMO, SERVICES
 from holdfast.runtime.configuration import ALIASES, redact, variable_of
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
+from holdfast.runtime.live_settings import live_accounts, mode_of
 from holdfast.runtime.settings import Settings
 
 MARKER = "holdfast.dir"
@@ -59,7 +60,7 @@ def up(
     from holdfast.runtime.locks import AlreadyHeld, hold
 
     overrides = overrides_of(directory, feed__spec=feed)
-    settings = settings_of(directory, config, overrides)
+    settings = _may_be_live(settings_of(directory, config, overrides))
     if demo and settings.demo.account not in settings.accounts:
         overrides["accounts"] = [*settings.accounts, settings.demo.account]
         settings = settings_of(directory, config, overrides)
@@ -85,6 +86,18 @@ def up(
     except (OSError, ValueError) as error:
         fail(str(error))
     raise typer.Exit(code)
+
+
+def _may_be_live(settings: Settings) -> Settings:
+    """*settings*; ends here where a live account cannot trade, before anything has started. The exchange is asked by the executor."""
+    if live_accounts(settings):
+        from holdfast.venues.live import preflight
+
+        try:
+            preflight(settings)
+        except Terminal as error:
+            fail(str(error), error.code)
+    return settings
 
 
 def _up(
@@ -200,9 +213,10 @@ def _environment(overrides: Mapping[str, Any], config: Path | None) -> dict[str,
 
 def banner(settings: Settings, url: str, server: str) -> list[str]:
     """What a person sees first."""
+    mode = mode_of(settings) if live_accounts(settings) else "PAPER, no real money"
     at = "" if settings.dir == Path("var") else f" --dir {settings.dir}"
     return [
-        f"Holdfast {__version__}: PAPER, no real money. Prices: {settings.feed.spec}",
+        f"Holdfast {__version__}: {mode}. Prices: {settings.feed.spec}",
         f"data {settings.dir}, state files {settings.state_directory()}",
         f"bus {redact(url)}" + (f", {server}" if server else ""),
         f"in another terminal: holdfast status{at} | check | positions | trades | tail fill | restart SERVICE",

@@ -225,6 +225,8 @@ class Code(StrEnum):
     MAX_SYMBOL_NOTIONAL = "max_symbol_notional"
     MAX_ACCOUNT_NOTIONAL = "max_account_notional"
     MAX_TOTAL_NOTIONAL = "max_total_notional"
+    DAILY_LOSS = "daily_loss"
+    """The live account has lost its `daily_loss` this UTC day, open positions included."""
     ORDER_RATE = "order_rate"
     STALE_EXECUTOR = "stale_executor"
     """INV-9: the reservation came from an executor that has been replaced."""

@@ -12,7 +12,7 @@ said, but it does not change the colour; otherwise the light would flicker with 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from holdfast.contracts.codes import ExitReason
@@ -119,6 +119,12 @@ class Light:
     armed: int
     arming: int = 0
     """Changed so recently that the scanner's word may still be on its way."""
+    live: str = ""
+    """Which accounts trade real money, and where, by the executor's own word; empty on paper."""
+
+    @property
+    def mode(self) -> str:
+        return "live" if self.live else "paper"
 
     @property
     def symbol(self) -> str:
@@ -133,6 +139,7 @@ class Light:
         return {
             "status": self.status, "symbol": self.symbol, "sentence": self.sentence, "reasons": self.reasons,
             "open_positions": self.open_positions, "armed": self.armed, "arming": self.arming, "exit_code": self.exit_code,
+            "mode": self.mode, "live": self.live,
         }  # fmt: skip
 
 
@@ -154,7 +161,14 @@ def age(milliseconds: int) -> str:
 
 
 def light(inputs: LightInputs) -> Light:
-    """The light, its reasons, and how many positions are armed."""
+    """The light, its reasons, how many positions are armed, and whether it is about real money."""
+    executor = inputs.beats.get(EXECUTOR)
+    return replace(
+        _light(inputs), live=executor.message.details.get("live", "") if executor is not None else ""
+    )
+
+
+def _light(inputs: LightInputs) -> Light:
     found = _Findings(critical=list(inputs.untrusted), partial=list(inputs.late))
     _judge_services(inputs, found)
     _judge_books(inputs, found)

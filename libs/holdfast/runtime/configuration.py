@@ -220,6 +220,8 @@ def _flatten(
         key = prefix + name
         place = f"line {lines[key]}" if key in lines else "somewhere in it"
         if key in known:
+            if key == "live":
+                wrong.append(f"{path}: live, {place}: only the environment may set it, as HOLDFAST_LIVE=yes")
             if is_secret(key) or any(map(_has_password, _texts(value))):
                 what = "a password" if is_secret(key) else "an address with a password"
                 wrong.append(

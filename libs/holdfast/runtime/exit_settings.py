@@ -157,12 +157,6 @@ class ExitSettings(ExitKeys):
     trailing: TrailingSettings = Field(default_factory=TrailingSettings)
 
 
-class AccountSettings(Section):
-    """What one account has of its own."""
-
-    exits: ExitOverrides | None = Field(None, description="The keys of [exits] for one account.")
-
-
 def policy_table(settings: "Settings") -> PolicyTable:
     """All policies there are. Raises ValueError that names the table and the keys which contradict each other."""
     own, accounts = settings.exits, settings.account

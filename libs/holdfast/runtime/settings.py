@@ -16,7 +16,8 @@ from holdfast.contracts.rows import ExitLevel
 from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
-from holdfast.runtime.exit_settings import AccountSettings, ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.exit_settings import ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.live_settings import AccountSettings, check_live
 
 
 class BusSettings(Section):
@@ -321,11 +322,15 @@ class Settings(Section):
     dir: Path = Field(
         Path("var"), description="All data of this installation. HOLDFAST_DIR; --dir on the command line."
     )
-    dry_run: bool = Field(True, description="Forces paper whatever else is set. DRY_RUN sets it too.")
+    dry_run: bool = Field(False, description="Forces paper whatever else is set. DRY_RUN sets it too.")
+    live: bool = Field(
+        False,
+        description='Real money for the accounts with mode = "live"; only here, never in holdfast.toml.',
+    )
     accounts: list[str] = Field(
         default_factory=lambda: ["main"],
         min_length=1,
-        description="Paper accounts, one executor serves them all.",
+        description="Accounts, on paper unless [account.NAME] says otherwise; one executor serves them all.",
     )
     bus: BusSettings = Field(default_factory=BusSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
@@ -333,7 +338,7 @@ class Settings(Section):
     exits: ExitSettings = Field(default_factory=ExitSettings)
     account: dict[str, AccountSettings] = Field(
         default_factory=dict,
-        description="Written as [account.NAME.exits]: the keys of [exits] for one account.",
+        description="Written as [account.NAME]: mode, exchange, limits and keys of one account; and [account.NAME.exits].",
     )
     hedging: HedgingSettings = Field(default_factory=HedgingSettings)
     instruments: dict[str, InstrumentSettings] = Field(default_factory=dict)
@@ -371,6 +376,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _policies_agree(self) -> Self:
         policy_table(self)
+        return self
+
+    @model_validator(mode="after")
+    def _live_is_meant(self) -> Self:
+        check_live(self)
         return self
 
     def state_directory(self) -> Path:

@@ -1,1 +1,1 @@
-"""Where orders go. `port` is what a venue must offer; `paper` is the default; ccxt is imported nowhere else."""
+"""Where orders go. `port` is what a venue must offer; `paper` is the default; ccxt is imported nowhere else, and not on paper."""

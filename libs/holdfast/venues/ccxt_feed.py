@@ -1,6 +1,6 @@
 """Prices of a real exchange, from its public side: websockets, with REST while they are down. No keys, no orders.
 
-This is the only module that imports ccxt, and only when such a feed is asked for. The shape of its life:
+Beside `ccxt_client` this is the only module that imports ccxt, and only when such a feed is asked for. The shape of its life:
 
     connect -> watch until something fails or stays silent -> poll by REST for a while -> connect -> ...
 

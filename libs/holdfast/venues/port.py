@@ -75,7 +75,7 @@ class Events:
 
 
 class Venue(Protocol):
-    """One account at one exchange. Implementations: `venues.paper.PaperVenue`."""
+    """One account at one exchange. Implementations: `venues.paper.PaperVenue`, `venues.ccxt_venue.CcxtVenue`."""
 
     account: str
     exchange: str
@@ -93,7 +93,7 @@ class Venue(Protocol):
         ...
 
     async def look_up(self, order_ids: Sequence[str]) -> dict[str, VenueOrder | None]:
-        """By client order id, on every endpoint that may show it. None: the venue answered and does not show it."""
+        """By client order id, on every endpoint that may show it. None: it is absent. Left out: nothing is known of it yet."""
         ...
 
     async def open_orders(self) -> list[VenueOrder]: ...

@@ -1,0 +1,130 @@
+"""Real money: what an account needs before it may trade any, and why it may not. Paper is the default, in every doubt.
+
+Live takes two explicit settings in two places, `mode = "live"` in the account's section of holdfast.toml and HOLDFAST_LIVE=yes
+in the environment, and limits that somebody has set by hand. What is missing is said all at once, each by its name.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from holdfast.contracts.money import Positive
+from holdfast.domain.instruments import canonical
+from holdfast.runtime.exit_settings import ExitOverrides, Section
+from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.runtime.secret_files import SecretRefused, read_secret
+
+if TYPE_CHECKING:
+    from holdfast.runtime.settings import Settings
+
+PAPER = "paper"
+
+
+class AccountSettings(Section):
+    """What one account has of its own. Most keys are for `mode = "live"`."""
+
+    exits: ExitOverrides | None = Field(None, description="The keys of [exits] for one account.")
+    mode: Literal["paper", "live"] = Field(
+        "paper", description="live trades real money, with HOLDFAST_LIVE=yes."
+    )
+    exchange: str = Field(PAPER, description="Live: the exchange's name in ccxt, as intents name it.")
+    symbols: list[str] = Field(
+        default_factory=list, description="Live: what the account trades, and nothing else."
+    )
+    max_notional: Positive | None = Field(
+        None, description="Live: most that positions and live entries may come to, in quote currency."
+    )
+    daily_loss: Positive | None = Field(
+        None,
+        description="Live: entries stop for the UTC day when this is lost, open positions included, in settlement currency.",
+    )
+    leverage: int | None = Field(
+        None, ge=1, le=125, description="Live: set at the exchange at start; empty leaves it as it is."
+    )
+    key_file: str = Field("", description="Live: file of the API key, mode 0600.")
+    secret_file: str = Field("", description="Live: file of its secret, mode 0600.")
+    password_file: str = Field("", description="Live: file of its passphrase, where the exchange has one.")
+    unsafe_venue: bool = Field(
+        False,
+        description="Live: trade where Holdfast was never tried, or cannot look up orders by its own ids.",
+    )
+    url: str = Field(
+        "",
+        pattern=r"^(https?://(127\.0\.0\.1|localhost|venue-sim)(:\d+)?)?$",
+        description="Live: a simulated venue instead of the exchange.",
+    )
+    answer_ms: int = Field(
+        3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
+    )
+
+    @field_validator("symbols")
+    @classmethod
+    def _canonical(cls, symbols: list[str]) -> list[str]:
+        return [canonical(symbol) for symbol in symbols]
+
+
+def live_accounts(settings: "Settings") -> dict[str, AccountSettings]:
+    """The accounts that trade real money; none under DRY_RUN."""
+    if settings.dry_run or not settings.live:
+        return {}
+    return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
+
+
+def mode_of(settings: "Settings") -> str:
+    """For people: PAPER, or LIVE and where."""
+    live = live_accounts(settings)
+    if not live:
+        return "PAPER"
+    return "LIVE, real money: " + ", ".join(f"{name} at {one.exchange}" for name, one in live.items())
+
+
+def check_live(settings: "Settings") -> None:
+    """Raises ValueError with everything that is wrong with the accounts meant to be live."""
+    meant = [name for name, one in settings.account.items() if one.mode == "live"]
+    wrong = [text for name in meant for text in _wrong(settings, name)]
+    if settings.live and not meant:
+        wrong.append('HOLDFAST_LIVE is set, but no account has mode = "live" ([account.NAME])')
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def _is_live(settings: "Settings", name: str) -> bool:
+    one = settings.account.get(name)
+    return one is not None and one.mode == "live"
+
+
+def _wrong(settings: "Settings", name: str) -> Iterator[str]:
+    one, section = settings.account[name], f"[account.{name}]"
+    if not settings.live and not settings.dry_run:
+        yield f'{section} has mode = "live", but HOLDFAST_LIVE is not yes in the environment; both are needed to trade real money'
+    if name not in settings.accounts:
+        yield f'{section} has mode = "live", but accounts does not list {name!r}'
+    if one.exchange == PAPER:
+        yield f"{section} exchange: name the exchange, like binanceusdm"
+    if not one.symbols:
+        yield f"{section} symbols: list what this account trades"
+    if one.max_notional is None:
+        yield f"{section} max_notional: set the most that positions and entries may come to; there is no default for real money"
+    if one.daily_loss is None:
+        yield f"{section} daily_loss: set the loss after which a day's entries end; there is no default for real money"
+    if not one.key_file:
+        yield f"{section} key_file: name the file of the API key"
+    if not one.secret_file:
+        yield f"{section} secret_file: name the file of the API key's secret"
+
+
+def secrets_of(name: str, one: AccountSettings) -> tuple[str, str, str]:
+    """Key, secret and passphrase from their files. Raises Terminal (78), which names the setting and never what is in the file."""
+    found = []
+    for setting in ("key_file", "secret_file", "password_file"):
+        path = getattr(one, setting)
+        if not path:
+            found.append("")
+            continue
+        try:
+            found.append(read_secret(Path(path)))
+        except SecretRefused as error:
+            raise Terminal(f"[account.{name}] {setting}: {error}", EXIT_CONFIG) from None
+    return found[0], found[1], found[2]

@@ -1,0 +1,98 @@
+"""What Holdfast knows of each exchange that ccxt can reach: whether live trading is allowed there, and with which delays.
+
+The rule that decides: an order without a clear answer is resolved by looking it up under the id that we gave it. Where that
+cannot be done, or was never tried, an account needs `unsafe_venue`. `docs/live.md` shows this table (`make docs`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from holdfast.contracts.codes import Kind
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One exchange by its name in ccxt."""
+
+    exchange: str
+    title: str
+    kind: Kind
+    exercised: bool
+    """Whether the tests trade on its wire (`holdfast venue-sim`); everything else here is from documents alone."""
+    looks_up: bool
+    """By client order id, through ccxt, orders that have ended included."""
+    reduces: bool
+    """Has reduce-only orders: an exit cannot open or flip."""
+    algo_orders: bool
+    """Conditional orders live at endpoints of their own, which look-ups have to read, too."""
+    receive_window_ms: int | None
+    """So long after its timestamp the exchange still takes a request; None: it has no such window."""
+    visible_after_ms: int
+    """So long an order may stay invisible to reads, on the cautious side."""
+    trades_window_ms: int
+    """Most that one read of trades may span."""
+    note: str = ""
+
+    @property
+    def is_safe(self) -> bool:
+        return self.exercised and self.looks_up
+
+    @property
+    def absent_after_ms(self) -> int:
+        """An order that is not shown is absent when this much has passed since it could last be sent."""
+        return (self.receive_window_ms or 60_000) + self.visible_after_ms
+
+
+_ALL = (
+    Capability(
+        "binanceusdm", "Binance USD-M futures", Kind.LINEAR, exercised=True, looks_up=True, reduces=True, algo_orders=True,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
+    ),
+    Capability(
+        "binance", "Binance spot", Kind.SPOT, exercised=False, looks_up=True, reduces=False, algo_orders=False,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, note="no reduce-only orders",
+    ),
+    Capability(
+        "bybit", "Bybit", Kind.LINEAR, exercised=False, looks_up=False, reduces=True, algo_orders=False,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, note="shows the last 500 orders only",
+    ),
+    Capability(
+        "okx", "OKX", Kind.LINEAR, exercised=False, looks_up=True, reduces=True, algo_orders=True,
+        receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=3 * DAY_MS, note="amounts in contracts",
+    ),
+    Capability(
+        "kraken", "Kraken spot", Kind.SPOT, exercised=False, looks_up=False, reduces=False, algo_orders=False,
+        receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
+        note="ccxt sends one id and looks up another",
+    ),
+)  # fmt: skip
+CAPABILITIES: Mapping[str, Capability] = {one.exchange: one for one in _ALL}
+
+
+def absent_after_ms(exchange: str) -> int:
+    """See `Capability.absent_after_ms`; a minute for an exchange that is not in the table."""
+    found = CAPABILITIES.get(exchange)
+    return 60_000 if found is None else found.absent_after_ms
+
+
+def refusal(exchange: str, *, unsafe: bool) -> str | None:
+    """Why live trading is refused at *exchange*; None where it is not."""
+    found = CAPABILITIES.get(exchange)
+    if found is None:
+        return f"{exchange!r} is not an exchange that is known here; known are {', '.join(CAPABILITIES)}"
+    if found.is_safe or unsafe:
+        return None
+    why = "has never been tried" if found.looks_up else "cannot look up an order by the id that we gave it"
+    return f"{found.title} {why}, so an order without a clear answer might stay unresolved; unsafe_venue = true takes that risk"
+
+
+def table() -> Iterator[str]:
+    """The rows of docs/live.md."""
+    yield "| exchange | in ccxt | kind | exercised | looks up by our id | reduce-only | live | |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in _ALL:
+        words = ("yes" if flag else "no" for flag in (one.exercised, one.looks_up, one.reduces))
+        live = "yes" if one.is_safe else "only with `unsafe_venue`"
+        yield f"| {one.title} | `{one.exchange}` | {one.kind.value} | {' | '.join(words)} | {live} | {one.note} |"

@@ -1,0 +1,85 @@
+"""What an exchange says of an account as a whole: clock, permissions, position mode, leverage, and the day's result.
+
+Where ccxt has no common word for it (permissions, what a trade realised) the exchange's own is used, by exchange.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from holdfast.contracts.money import ZERO
+from holdfast.venues.ccxt_reads import Reads
+from holdfast.venues.ccxt_rows import amount
+from holdfast.venues.port import VenueUnreadable
+
+DAY_MS = 24 * 3600 * 1000
+_BINANCE = frozenset({"binance", "binanceusdm"})
+
+
+class AccountReads(Reads):
+    """See the module. Everything raises VenueUnreadable where the exchange gives no usable answer."""
+
+    async def server_time(self) -> int:
+        """The exchange's clock, ms."""
+        found = await self._asked(self.clients.read.fetch_time(), "time")
+        if not isinstance(found, int):
+            raise VenueUnreadable(f"time: {found!r}")
+        return found
+
+    async def can_withdraw(self) -> bool | None:
+        """Whether the key may withdraw; None where the exchange does not say."""
+        if self.exchange not in _BINANCE:
+            return None
+        found = await self._asked(self.clients.read.sapiGetAccountApiRestrictions(), "permissions")
+        may = found.get("enableWithdrawals")
+        if not isinstance(may, bool):
+            raise VenueUnreadable("permissions: the exchange does not say whether the key may withdraw")
+        return may
+
+    async def is_hedged(self) -> bool | None:
+        """The position mode; None where there is none."""
+        if not self.clients.read.has.get("fetchPositionMode"):
+            return None
+        found = await self._asked(self.clients.read.fetch_position_mode(), "position mode")
+        hedged = found.get("hedged")
+        if not isinstance(hedged, bool):
+            raise VenueUnreadable(f"position mode: {hedged!r}")
+        return hedged
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        await self._asked(self.clients.trade.set_leverage(leverage, self._theirs[symbol]), "leverage")
+
+    async def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Currency -> (free, total)."""
+        found = await self._asked(self.clients.read.fetch_balance(), "balances")
+        free, total = found.get("free"), found.get("total")
+        if not isinstance(free, dict) or not isinstance(total, dict):
+            raise VenueUnreadable("balances: the answer has none")
+        return {
+            name: (amount(free.get(name) or 0, "free"), amount(whole or 0, "total"))
+            for name, whole in total.items()
+        }
+
+    async def day_result(self) -> Decimal:
+        """Realised since UTC midnight less fees, plus what is open at the mark; in settlement currency. Whoever traded."""
+        if self.exchange != "binanceusdm":
+            raise VenueUnreadable(
+                f"{self.exchange} does not say what a trade realised, so no daily loss can be kept"
+            )
+        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
+        total = ZERO
+        for symbol in self.traded_symbols():
+            for row in await self._trade_rows(symbol, midnight):
+                total += amount(_of(row, "realizedPnl"), "realised") - amount(
+                    (row.get("fee") or {}).get("cost") or 0, "fee"
+                )
+        for row in await self._listed(self.clients.read.fetch_positions(), "positions"):
+            total += amount(row.get("unrealizedPnl") or 0, "unrealised")
+        return total
+
+
+def _of(row: Any, name: str) -> Any:
+    """A field of the exchange's own row."""
+    found = (row.get("info") or {}).get(name)
+    if found is None:
+        raise VenueUnreadable(f"a trade without {name}")
+    return found

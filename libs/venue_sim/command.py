@@ -1,0 +1,79 @@
+"""`holdfast venue-sim`: the venue as a program, with prices of its own or of a tape, until it is interrupted."""
+
+import asyncio
+import random
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.runtime.clock import SystemClock
+from venue_sim.market import Quote, read_tape
+from venue_sim.server import Server
+
+PRETEND_KEY, PRETEND_SECRET = "sim-key", "sim-secret"
+STARTS = {"BTCUSDT": Decimal(42_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
+
+
+def venue_sim(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on the loopback; 0 takes a free one.")] = 8490,
+    key: Annotated[str, typer.Option(help="The API key that it takes.")] = PRETEND_KEY,
+    secret: Annotated[str, typer.Option(help="The secret that requests are signed with.")] = PRETEND_SECRET,
+    seed: Annotated[int, typer.Option(help="Of the made-up prices.")] = 1,
+    every_ms: Annotated[int, typer.Option(min=10, help="Between two quotes.")] = 500,
+    tape: Annotated[
+        Path | None,
+        typer.Option(help="CSV with at,symbol,bid,ask[,size] instead of made-up prices, one row each --every-ms.", show_default=False),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """A venue that speaks the wire of Binance USD-M futures on 127.0.0.1, with faults on demand. No real exchange is reached."""
+    try:
+        asyncio.run(_run(port, key, secret, seed, every_ms, tape, seconds))
+    except (OSError, ValueError) as error:
+        print(f"holdfast venue-sim: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+async def _run(
+    port: int, key: str, secret: str, seed: int, every_ms: int, tape: Path | None, seconds: float | None
+) -> None:
+    clock = SystemClock()
+    server = Server(clock, key=key, secret=secret)
+    await server.start(port)
+    print(
+        f"Binance USD-M futures, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
+        flush=True,
+    )
+    quotes = iter(read_tape(tape)) if tape is not None else None
+    walk = Walk(seed)
+    until = None if seconds is None else clock.monotonic_ms() + int(seconds * 1000)
+    try:
+        while until is None or clock.monotonic_ms() < until:
+            if quotes is None:
+                for symbol, quote in walk.step(clock.wall_ms()):
+                    server.venue.exchange.quote(symbol, quote)
+            elif (row := next(quotes, None)) is not None:
+                server.venue.exchange.quote(*row)
+            await clock.sleep(every_ms / 1000)
+    finally:
+        await server.stop()
+
+
+class Walk:
+    """Prices that go up and down by up to a thousandth a step, from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random, self._prices = random.Random(seed), dict(STARTS)
+
+    def step(self, now: int) -> list[tuple[str, Quote]]:
+        """The next quote of every symbol."""
+        quotes = []
+        for symbol, price in self._prices.items():
+            moved = price * (1 + Decimal(self._random.randint(-100, 100)) / 100_000)
+            self._prices[symbol] = moved.quantize(Decimal("0.1"))
+            quotes.append((symbol, Quote(self._prices[symbol], self._prices[symbol] + Decimal("0.1"), now)))
+        return quotes

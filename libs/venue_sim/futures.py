@@ -1,0 +1,339 @@
+"""The endpoints of /fapi: what each takes, does and answers. `ENDPOINTS` is the whole list."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from venue_sim import errors
+from venue_sim.account import BOTH, ZERO
+from venue_sim.exchange import Exchange
+from venue_sim.orders import Algo, Ask, Order
+from venue_sim.rows import account_row, algo_row, instrument, order_row, plain, position_row, trade_row
+
+Given = Mapping[str, str]
+MOST_ROWS = 1_000
+TRADES_WINDOW_MS = 7 * 24 * 3600 * 1000
+LISTEN_MS = 60 * 60 * 1000
+
+
+class Futures:
+    """Requests that have passed the door, on one exchange."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.listen_key: str | None = None
+        self.listen_until = 0
+        self._keys = 0
+
+    # -- public ------------------------------------------------------------------------------------------------------------
+
+    def ping(self, _: Given) -> Any:
+        return {}
+
+    def time(self, _: Given) -> Any:
+        return {"serverTime": self.exchange.clock()}
+
+    def exchange_info(self, _: Given) -> Any:
+        limits = [
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300},
+        ]
+        return {
+            "timezone": "UTC", "serverTime": self.exchange.clock(), "futuresType": "U_MARGINED", "rateLimits": limits, "exchangeFilters": [],
+            "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
+            "symbols": [instrument(spec) for spec in self.exchange.specs.values()],
+        }  # fmt: skip
+
+    def book_ticker(self, given: Given) -> Any:
+        named = given.get("symbol")
+        if named is not None and named not in self.exchange.specs:
+            raise errors.unknown_symbol()
+        rows = [
+            {"symbol": symbol, "bidPrice": plain(quote.bid), "bidQty": plain(quote.size), "askPrice": plain(quote.ask),
+             "askQty": plain(quote.size), "time": quote.at}
+            for symbol, quote in self.exchange.quotes.items() if named in (None, symbol)
+        ]  # fmt: skip
+        return rows if named is None else rows[0] if rows else {}
+
+    # -- orders ------------------------------------------------------------------------------------------------------------
+
+    def new_order(self, given: Given) -> Any:
+        return order_row(self.exchange.place(self._ask(given)))
+
+    def new_algo(self, given: Given) -> Any:
+        if given.get("algoType") != "CONDITIONAL":
+            raise errors.missing("algoType")
+        return algo_row(self.exchange.place_conditional(self._ask(given, id_key="clientAlgoId")))
+
+    def _ask(self, given: Given, id_key: str = "newClientOrderId") -> Ask:
+        type_ = _needed(given, "type")
+        close = _flag(given, "closePosition")
+        if type_ in {"LIMIT", "STOP", "TAKE_PROFIT"}:
+            _needed(given, "price")
+        if type_ == "LIMIT":
+            _needed(given, "timeInForce")
+        return Ask(
+            symbol=_needed(given, "symbol"),
+            side=_needed(given, "side"),
+            type=type_,
+            client_id=given.get(id_key) or f"auto{self.exchange.next()}",
+            quantity=ZERO if close else _amount(given, "quantity"),
+            price=_amount(given, "price") if given.get("price") else None,
+            time_in_force=given.get("timeInForce", "GTC"),
+            reduce_only=_flag(given, "reduceOnly"),
+            close_position=close,
+            position_side=given.get("positionSide", BOTH),
+            trigger=_amount(given, "triggerPrice") if given.get("triggerPrice") else None,
+        )
+
+    def get_order(self, given: Given) -> Any:
+        return order_row(self._order(given, errors.no_such_order()))
+
+    def cancel_order(self, given: Given) -> Any:
+        return order_row(self.exchange.cancel(self._order(given, errors.cancel_rejected())))
+
+    def cancel_all(self, given: Given) -> Any:
+        self.exchange.cancel_all(_needed(given, "symbol"))
+        return {"code": 200, "msg": "The operation of cancel all open order is done."}
+
+    def _order(self, given: Given, otherwise: errors.VenueError) -> Order:
+        symbol = _needed(given, "symbol")
+        if given.get("orderId"):
+            order = self.exchange.orders.get(int(given["orderId"]))
+            if order is not None and (order.ask.symbol != symbol or not self.exchange.shows(order)):
+                order = None
+        else:
+            order = self.exchange.find(symbol, _needed(given, "origClientOrderId"))
+        if order is None:
+            raise otherwise
+        return order
+
+    def get_algo(self, given: Given) -> Any:
+        return algo_row(self._algo(given, errors.no_such_order()))
+
+    def cancel_algo(self, given: Given) -> Any:
+        algo = self.exchange.cancel_conditional(self._algo(given, errors.cancel_rejected()))
+        return {"algoId": algo.number, "clientAlgoId": algo.ask.client_id, "code": "200", "msg": "success"}
+
+    def _algo(self, given: Given, otherwise: errors.VenueError) -> Algo:
+        number, name = given.get("algoId"), given.get("clientAlgoId")
+        for algo in reversed(self.exchange.algos.values()):
+            if (str(algo.number) == number or algo.ask.client_id == name) and self.exchange.shows(algo):
+                return algo
+        raise otherwise
+
+    def open_orders(self, given: Given) -> Any:
+        return [order_row(order) for order in self._orders(given) if order.is_open]
+
+    def all_orders(self, given: Given) -> Any:
+        _needed(given, "symbol")
+        since, until = int(given.get("startTime", 0)), int(given.get("endTime", 2**62))
+        rows = [order_row(order) for order in self._orders(given) if since <= order.at <= until]
+        return rows[-int(given.get("limit", 500)) :]
+
+    def _orders(self, given: Given) -> list[Order]:
+        symbol = given.get("symbol")
+        return [
+            order
+            for order in self.exchange.orders.values()
+            if symbol in (None, order.ask.symbol) and self.exchange.shows(order)
+        ]
+
+    def open_algos(self, given: Given) -> Any:
+        symbol = given.get("symbol")
+        return [
+            algo_row(algo)
+            for algo in self.exchange.algos.values()
+            if algo.is_open and symbol in (None, algo.ask.symbol) and self.exchange.shows(algo)
+        ]
+
+    def countdown(self, given: Given) -> Any:
+        """The dead man's switch: everything of the symbol is canceled unless this is called again in time; 0 takes it back."""
+        symbol, ms = _needed(given, "symbol"), int(_needed(given, "countdownTime"))
+        if ms:
+            self.exchange.countdowns[symbol] = self.exchange.clock() + ms
+        else:
+            self.exchange.countdowns.pop(symbol, None)
+        return {"symbol": symbol, "countdownTime": str(ms)}
+
+    # -- trades, positions, money --------------------------------------------------------------------------------------------
+
+    def user_trades(self, given: Given) -> Any:
+        """At most a week at once, the oldest first; without a time the latest ones of the last week."""
+        symbol, limit = _needed(given, "symbol"), min(int(given.get("limit", 500)), MOST_ROWS)
+        start = int(given["startTime"]) if "startTime" in given else None
+        end = int(given["endTime"]) if "endTime" in given else None
+        if start is not None and end is not None and end - start > TRADES_WINDOW_MS:
+            raise errors.VenueError(-4166, "Search window is restricted to recent 7 days only.")
+        now = self.exchange.clock()
+        low = start if start is not None else (end if end is not None else now) - TRADES_WINDOW_MS
+        high = end if end is not None else (start + TRADES_WINDOW_MS if start is not None else now)
+        rows = [
+            trade_row(trade)
+            for trade in self.exchange.trades
+            if trade.symbol == symbol
+            and self.exchange.shows(trade)
+            and ("orderId" not in given or str(trade.order) == given["orderId"])
+            and trade.number >= int(given.get("fromId", 0))
+            and ("fromId" in given or low <= trade.at <= high)
+        ]
+        return rows[:limit] if start is not None or "fromId" in given else rows[-limit:]
+
+    def position_risk_v2(self, given: Given) -> Any:
+        """Version 2 shows every symbol, held or not."""
+        account, named = self.exchange.account, given.get("symbol")
+        sides = ("LONG", "SHORT") if account.hedged else (BOTH,)
+        return [
+            position_row(account, symbol, side, account.of(symbol, side), old=True)
+            for symbol in self.exchange.specs if named in (None, symbol) for side in sides
+        ]  # fmt: skip
+
+    def position_risk_v3(self, given: Given) -> Any:
+        """Version 3 shows what is held."""
+        account, named = self.exchange.account, given.get("symbol")
+        return [
+            position_row(account, symbol, side, position, old=False)
+            for (symbol, side), position in account.positions.items()
+            if position.quantity and named in (None, symbol)
+        ]
+
+    def account(self, _: Given) -> Any:
+        return account_row(self.exchange.account)
+
+    def balance(self, _: Given) -> Any:
+        (asset,) = account_row(self.exchange.account)["assets"]
+        return [asset | {"balance": asset["walletBalance"], "accountAlias": "sim"}]
+
+    def leverage(self, given: Given) -> Any:
+        symbol, leverage = _needed(given, "symbol"), int(_needed(given, "leverage"))
+        if symbol not in self.exchange.specs:
+            raise errors.unknown_symbol()
+        if not 1 <= leverage <= 125:
+            raise errors.VenueError(-4028, f"Leverage {leverage} is not valid")
+        self.exchange.account.leverage[symbol] = leverage
+        return {"leverage": leverage, "maxNotionalValue": "20000000", "symbol": symbol}
+
+    def position_side(self, _: Given) -> Any:
+        return {"dualSidePosition": self.exchange.account.hedged}
+
+    def set_position_side(self, given: Given) -> Any:
+        wanted = _flag(given, "dualSidePosition")
+        account = self.exchange.account
+        if wanted is account.hedged:
+            raise errors.VenueError(-4059, "No need to change position side.")
+        if any(position.quantity for position in account.positions.values()):
+            raise errors.VenueError(-4068, "Position side cannot be changed if there exists position.")
+        account.hedged = wanted
+        return {"code": 200, "msg": "success"}
+
+    def leverage_bracket(self, _: Given) -> Any:
+        return [
+            {
+                "symbol": spec.symbol,
+                "brackets": [
+                    {"bracket": 1, "initialLeverage": 125, "notionalCap": 20_000_000, "notionalFloor": 0,
+                     "maintMarginRatio": float(spec.maintenance), "cum": 0.0}
+                ],
+            }
+            for spec in self.exchange.specs.values()
+        ]  # fmt: skip
+
+    def restrictions(self, _: Given) -> Any:
+        """What the key may do."""
+        account = self.exchange.account
+        return {
+            "ipRestrict": True, "createTime": 1, "enableReading": True, "enableWithdrawals": account.can_withdraw,
+            "enableInternalTransfer": False, "permitsUniversalTransfer": False, "enableFutures": True, "enableMargin": False,
+            "enableSpotAndMarginTrading": False,
+        }  # fmt: skip
+
+    def coins(self, _: Given) -> Any:
+        """What the wallet could hold; clients read it when they load the markets."""
+        names = {spec.base for spec in self.exchange.specs.values()} | {"USDT"}
+        return [
+            {"coin": name, "name": name, "trading": True, "depositAllEnable": True, "withdrawAllEnable": True, "isLegalMoney": False,
+             "free": "0", "locked": "0", "freeze": "0", "networkList": []}
+            for name in sorted(names)
+        ]  # fmt: skip
+
+    def margin_pairs(self, _: Given) -> Any:
+        """Nothing is traded on margin here."""
+        return []
+
+    # -- the user's stream ---------------------------------------------------------------------------------------------------
+
+    def new_listen_key(self, _: Given) -> Any:
+        if self.listen_key is None or self.exchange.clock() > self.listen_until:
+            self._keys += 1
+            self.listen_key = f"listen{self._keys:058d}"
+        self.listen_until = self.exchange.clock() + LISTEN_MS
+        return {"listenKey": self.listen_key}
+
+    def keep_listen_key(self, given: Given) -> Any:
+        if self.listen_key is None or self.exchange.clock() > self.listen_until:
+            raise errors.VenueError(-1125, "This listenKey does not exist.")
+        return self.new_listen_key(given)
+
+    def end_listen_key(self, _: Given) -> Any:
+        self.listen_key = None
+        return {}
+
+
+Handler = Callable[[Futures, Given], Any]
+PUBLIC, KEYED, SIGNED = "public", "keyed", "signed"
+ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
+    ("GET", "/fapi/v1/ping"): (PUBLIC, Futures.ping),
+    ("GET", "/fapi/v1/time"): (PUBLIC, Futures.time),
+    ("GET", "/fapi/v1/exchangeInfo"): (PUBLIC, Futures.exchange_info),
+    ("GET", "/fapi/v1/ticker/bookTicker"): (PUBLIC, Futures.book_ticker),
+    ("POST", "/fapi/v1/order"): (SIGNED, Futures.new_order),
+    ("GET", "/fapi/v1/order"): (SIGNED, Futures.get_order),
+    ("DELETE", "/fapi/v1/order"): (SIGNED, Futures.cancel_order),
+    ("POST", "/fapi/v1/algoOrder"): (SIGNED, Futures.new_algo),
+    ("GET", "/fapi/v1/algoOrder"): (SIGNED, Futures.get_algo),
+    ("DELETE", "/fapi/v1/algoOrder"): (SIGNED, Futures.cancel_algo),
+    ("GET", "/fapi/v1/openAlgoOrders"): (SIGNED, Futures.open_algos),
+    ("GET", "/fapi/v1/openOrders"): (SIGNED, Futures.open_orders),
+    ("GET", "/fapi/v1/allOrders"): (SIGNED, Futures.all_orders),
+    ("DELETE", "/fapi/v1/allOpenOrders"): (SIGNED, Futures.cancel_all),
+    ("POST", "/fapi/v1/countdownCancelAll"): (SIGNED, Futures.countdown),
+    ("GET", "/fapi/v1/userTrades"): (SIGNED, Futures.user_trades),
+    ("GET", "/fapi/v2/positionRisk"): (SIGNED, Futures.position_risk_v2),
+    ("GET", "/fapi/v3/positionRisk"): (SIGNED, Futures.position_risk_v3),
+    ("GET", "/fapi/v2/account"): (SIGNED, Futures.account),
+    ("GET", "/fapi/v3/account"): (SIGNED, Futures.account),
+    ("GET", "/fapi/v2/balance"): (SIGNED, Futures.balance),
+    ("GET", "/fapi/v3/balance"): (SIGNED, Futures.balance),
+    ("POST", "/fapi/v1/leverage"): (SIGNED, Futures.leverage),
+    ("GET", "/fapi/v1/leverageBracket"): (SIGNED, Futures.leverage_bracket),
+    ("GET", "/fapi/v1/positionSide/dual"): (SIGNED, Futures.position_side),
+    ("POST", "/fapi/v1/positionSide/dual"): (SIGNED, Futures.set_position_side),
+    ("GET", "/sapi/v1/account/apiRestrictions"): (SIGNED, Futures.restrictions),
+    ("GET", "/sapi/v1/capital/config/getall"): (SIGNED, Futures.coins),
+    ("GET", "/sapi/v1/margin/allPairs"): (SIGNED, Futures.margin_pairs),
+    ("POST", "/fapi/v1/listenKey"): (KEYED, Futures.new_listen_key),
+    ("PUT", "/fapi/v1/listenKey"): (KEYED, Futures.keep_listen_key),
+    ("DELETE", "/fapi/v1/listenKey"): (KEYED, Futures.end_listen_key),
+}
+"""Method and path: who may ask, and what answers."""
+
+
+def _needed(given: Given, name: str) -> str:
+    value = given.get(name)
+    if not value:
+        raise errors.missing(name)
+    return value
+
+
+def _flag(given: Given, name: str) -> bool:
+    return given.get(name, "").lower() == "true"
+
+
+def _amount(given: Given, name: str) -> Decimal:
+    try:
+        amount = Decimal(_needed(given, name))
+    except InvalidOperation:
+        raise errors.missing(name) from None
+    if not amount.is_finite():
+        raise errors.missing(name)
+    return amount

@@ -1,0 +1,282 @@
+"""The venue on a socket of the loopback: HTTP, the user's WebSocket, and /sim, where tests and people say what shall happen.
+
+aiohttp, because a fault needs the connection itself: to cut it, to leave half an answer, to stay silent.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from holdfast.runtime.clock import Clock
+from venue_sim import errors
+from venue_sim.answers import Answer, Venue
+from venue_sim.faults import PREVENTED, Fault, Kind
+from venue_sim.market import Quote
+from venue_sim.orders import Order, Trade
+from venue_sim.stream import account_event, expired_event, order_event
+
+LOOPBACK = "127.0.0.1"
+WATCH_S = 0.02
+LONGEST_SILENCE_S = 120.0
+_SILENT = frozenset({Kind.NO_ANSWER, Kind.HIDDEN, Kind.SILENT_BEFORE})
+_CUT = frozenset({Kind.RESET, Kind.RESET_BEFORE})
+
+
+class Server:
+    """See the module. `start` binds the port; `url` is then where it is."""
+
+    def __init__(
+        self, clock: Clock, *, key: str, secret: str, wallet: Decimal = Decimal(1_000_000)
+    ) -> None:  # fmt: skip
+        self._clock = clock
+        self.venue = Venue(clock.wall_ms, key=key, secret=secret, wallet=wallet, tell=self._tell)
+        self._listeners: dict[str, set[web.WebSocketResponse]] = {}
+        self._unsent: list[dict[str, Any]] = []
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on *port* of the loopback; 0 takes a free one. Raises OSError."""
+        app = web.Application()
+        app.router.add_route("*", "/sim/{what:.*}", self._control)
+        app.router.add_get("/ws/{key}", self._listen)
+        app.router.add_get("/private/ws", self._listen)
+        app.router.add_route("*", "/{path:.*}", self._request)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, LOOPBACK, port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    # -- requests ----------------------------------------------------------------------------------------------------------
+
+    async def _request(self, request: web.Request) -> web.StreamResponse:
+        method, path = request.method, request.path
+        body = await request.text()
+        venue = self.venue
+        venue.log.append((method, path))
+        fault = venue.faults.take(method, path)
+        if fault is None:
+            answer = self._done(request, body)
+            await self._send_events()
+            return _response(answer)
+        if fault.kind in PREVENTED:
+            return await self._prevented(request, fault.kind)
+        if fault.kind is Kind.DELAYED:
+            await self._clock.sleep(fault.delay_ms / 1000)
+        if fault.kind is Kind.HIDDEN:
+            venue.exchange.hidden_until = venue.clock() + fault.delay_ms
+        try:
+            answer = self._done(request, body)
+        finally:
+            venue.exchange.hidden_until = 0
+        if fault.kind is Kind.FILL_AFTER_CANCEL:
+            self._fill_the_canceled(answer)
+        await self._send_events()
+        return await self._spoiled(request, answer, fault)
+
+    def _done(self, request: web.Request, body: str) -> Answer:
+        return self.venue.answer(
+            request.method, request.path, request.query_string, body, request.headers.get("X-MBX-APIKEY")
+        )
+
+    async def _prevented(self, request: web.Request, kind: Kind) -> web.StreamResponse:
+        if kind in _CUT:
+            return _cut(request)
+        if kind in _SILENT:
+            return await self._silent(request)
+        return _response(self.venue.refused(kind))
+
+    async def _spoiled(self, request: web.Request, answer: Answer, fault: Fault) -> web.StreamResponse:
+        if fault.kind in _CUT:
+            return _cut(request)
+        if fault.kind in _SILENT:
+            return await self._silent(request)
+        if fault.kind is Kind.TRUNCATED:
+            data = answer.text.encode()
+            response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+            response.content_length = len(data)
+            await response.prepare(request)
+            await response.write(data[: len(data) // 2])
+            return _cut(request, response)
+        return _response(self.venue.spoiled(answer, fault))
+
+    async def _silent(self, request: web.Request) -> web.StreamResponse:
+        """Nothing, until the client has gone."""
+        for _ in range(int(LONGEST_SILENCE_S / WATCH_S)):
+            if request.transport is None or request.transport.is_closing():
+                break
+            await self._clock.sleep(WATCH_S)
+        return _cut(request)
+
+    def _fill_the_canceled(self, answer: Answer) -> None:
+        document = json.loads(answer.text)
+        order = self.venue.exchange.orders.get(document.get("orderId", 0))
+        if order is not None and order.status == "CANCELED":
+            price = order.ask.price or self.venue.exchange.quotes[order.ask.symbol].last
+            self.venue.exchange.fill_anyway(order, order.remaining, price)
+
+    # -- the user's stream -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, order: Order, trade: Trade | None) -> None:
+        now = self.venue.clock()
+        if order.visible_from > now:
+            return
+        self._unsent.append(order_event(order, trade, now))
+        if trade is not None:
+            self._unsent.append(account_event(self.venue.exchange.account, order.ask.symbol, now))
+
+    async def _send_events(self) -> None:
+        events, self._unsent = self._unsent, []
+        if not events:
+            return
+        for listeners in list(self._listeners.values()):
+            for listener in list(listeners):
+                for event in events:
+                    await _whisper(listener, event)
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        key = request.match_info.get("key") or request.query.get("listenKey", "")
+        futures = self.venue.futures
+        if key != futures.listen_key or self.venue.clock() > futures.listen_until:
+            raise web.HTTPForbidden(text="unknown listen key")
+        socket = web.WebSocketResponse(heartbeat=180.0)
+        await socket.prepare(request)
+        listeners = self._listeners.setdefault(key, set())
+        listeners.add(socket)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.ERROR:
+                    break
+        finally:
+            listeners.discard(socket)
+        return socket
+
+    async def expire_listen_key(self) -> None:
+        """The key ends: who listens is told, and then hears nothing more."""
+        key, self.venue.futures.listen_key = self.venue.futures.listen_key, None
+        if key is None:
+            return
+        for listener in list(self._listeners.pop(key, ())):
+            await _whisper(listener, expired_event(key, self.venue.clock()))
+            await listener.close()
+
+    # -- what shall happen --------------------------------------------------------------------------------------------------------
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        """/sim/…: see `docs/venue-sim.md`."""
+        actions: Mapping[tuple[str, str], Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            ("POST", "quote"): self._quote,
+            ("POST", "faults"): self._arm,
+            ("DELETE", "faults"): self._disarm,
+            ("POST", "hand"): self._by_hand,
+            ("POST", "liquidate"): self._liquidate,
+            ("POST", "cancel"): self._cancel_by_hand,
+            ("POST", "set"): self._set,
+            ("POST", "expire-listen-key"): self._expire,
+            ("GET", "state"): self._state,
+        }
+        action = actions.get((request.method, request.match_info["what"]))
+        if action is None:
+            raise web.HTTPNotFound(
+                text=f"no such control; there are {sorted(f'{m} /sim/{w}' for m, w in actions)}"
+            )
+        try:
+            given = await request.json() if request.can_read_body else {}
+            document = await action(given)
+        except (errors.VenueError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=f"{type(error).__name__}: {error}") from None
+        await self._send_events()
+        return web.json_response(document)
+
+    async def _quote(self, given: dict[str, Any]) -> Any:
+        quote = Quote(
+            Decimal(given["bid"]), Decimal(given["ask"]), self.venue.clock(), Decimal(given.get("size", 10))
+        )
+        self.venue.exchange.quote(given["symbol"], quote)
+        return {}
+
+    async def _arm(self, given: dict[str, Any]) -> Any:
+        self.venue.faults.arm(
+            Fault(
+                Kind(given["kind"]), given.get("method", ""), given.get("path", ""), int(given.get("times", 1)), int(given.get("delay_ms", 0)),
+            )
+        )  # fmt: skip
+        return {"armed": len(self.venue.faults.armed())}
+
+    async def _disarm(self, _: dict[str, Any]) -> Any:
+        self.venue.faults.clear()
+        return {}
+
+    async def _by_hand(self, given: dict[str, Any]) -> Any:
+        order = self.venue.exchange.by_hand(
+            given["symbol"], given["side"].upper(), Decimal(given["quantity"])
+        )
+        return {"orderId": order.number, "clientOrderId": order.ask.client_id}
+
+    async def _liquidate(self, given: dict[str, Any]) -> Any:
+        self.venue.exchange.liquidate("adl_autoclose" if given.get("adl") else "autoclose-")
+        return {}
+
+    async def _cancel_by_hand(self, given: dict[str, Any]) -> Any:
+        self.venue.exchange.cancel_all(given["symbol"])
+        return {}
+
+    async def _set(self, given: dict[str, Any]) -> Any:
+        """skew_ms, hedged, can_withdraw, wallet."""
+        account = self.venue.exchange.account
+        self.venue.skew_ms = int(given.get("skew_ms", self.venue.skew_ms))
+        account.hedged = bool(given.get("hedged", account.hedged))
+        account.can_withdraw = bool(given.get("can_withdraw", account.can_withdraw))
+        account.wallet = Decimal(given.get("wallet", account.wallet))
+        return {}
+
+    async def _expire(self, _: dict[str, Any]) -> Any:
+        await self.expire_listen_key()
+        return {}
+
+    async def _state(self, _: dict[str, Any]) -> Any:
+        """The truth, whatever reads show."""
+        exchange = self.venue.exchange
+        return {
+            "received": len(exchange.received),
+            "orders": [
+                {"clientOrderId": order.ask.client_id, "status": order.status, "filled": f"{order.filled:f}"}
+                for order in exchange.orders.values()
+            ],
+            "positions": {
+                f"{symbol} {side}": f"{position.quantity:f}"
+                for (symbol, side), position in exchange.account.positions.items()
+                if position.quantity
+            },
+        }
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(
+        status=answer.status, text=answer.text, content_type=answer.content_type, headers=dict(answer.headers)
+    )
+
+
+def _cut(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    """The connection ends here and now."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response if response is not None else web.Response()
+
+
+async def _whisper(listener: web.WebSocketResponse, event: dict[str, Any]) -> None:
+    if not listener.closed:
+        await listener.send_json(event)

@@ -1,0 +1,108 @@
+"""The executor against the simulated venue, over loopback and real ccxt, with the ledger's real decisions in memory.
+
+Time is the test's; a fault that makes a client wait costs real milliseconds. A crash leaves requests on their way, as `kill -9` does.
+"""
+
+from contextlib import asynccontextmanager
+
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.settings import Settings
+from holdfast.venues.capabilities import CAPABILITIES
+from holdfast.venues.ccxt_client import Clients, Credentials
+from holdfast.venues.ccxt_venue import CcxtVenue
+from services.executor.service import Executor
+from tests.unit._executor import MemoryLedger, Numbers, World
+from tests.venue._stage import KEY, SECRET, D, HandClock, quote, venue
+
+EXCHANGE = "binanceusdm"
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+LIVE = {
+    "mode": "live", "exchange": EXCHANGE, "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
+    "key_file": "unread", "secret_file": "unread",
+}  # fmt: skip
+
+
+class LiveClock(HandClock):
+    ahead = 0
+
+
+class LiveWorld(World):
+    """One executor after another against one ledger and one simulated venue."""
+
+    def __init__(self, server, clients, clock, **account):
+        self.server, self.clients, self.clock = server, clients, clock
+        self.settings = Settings.model_validate({"live": True, "account": {"main": LIVE | account}})
+        self.ledger = MemoryLedger(clock, self.settings)
+        self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
+        self.fullness = 0.0
+
+    @property
+    def exchange(self):
+        """The simulated one."""
+        return self.server.venue.exchange
+
+    async def start(self):
+        """A new incarnation: it knows what the ledger knows, and nothing else."""
+        self.lives += 1
+        self.view = LedgerView()
+        self.venue = CcxtVenue(
+            "main", CAPABILITIES[EXCHANGE], self.clients, self.clock, symbols=SYMBOLS, answer_ms=150
+        )
+        await self.venue.open()
+        self.executor = Executor(
+            self.settings, self.clock, Numbers(f"x{self.lives}-"), self.view, {("main", EXCHANGE): self.venue}, f"life{self.lives}",
+            bus_fullness_pct=lambda: self.fullness,
+        )  # fmt: skip
+        await self.reset()
+        return self
+
+    def entry(self, *stream, **fields):
+        return super().entry(*stream, **({} if "body" in fields else {"exchange": EXCHANGE}) | fields)
+
+    async def price(self, bid, symbol="BTC/USDT", size="10"):
+        """The book moves, and the feed says so."""
+        ask = D(bid) + D("0.1")
+        quote(self.server, bid, str(ask), size, symbol.replace("/", ""))
+        await self.tick(bid, str(ask), symbol)
+
+    def held(self):
+        """What the venue holds, by canonical symbol."""
+        return {
+            symbol.removesuffix("USDT") + "/USDT": position.quantity
+            for (symbol, _), position in self.exchange.account.positions.items()
+            if position.quantity
+        }
+
+    def ours(self):
+        """What the ledger holds."""
+        return {
+            row.symbol: row.quantity if row.side.value == "long" else -row.quantity
+            for row in self.ledger.state.positions.values()
+            if row.is_open
+        }
+
+    def recorded_trades(self):
+        return {key.rpartition("|")[2] for key in self.ledger.known.fills}
+
+
+@asynccontextmanager
+async def live_world(**account):
+    """Started, with fresh prices, and the day's result read."""
+    clock = LiveClock()
+    async with venue(clock) as server:
+        clients = Clients(
+            CAPABILITIES[EXCHANGE],
+            Credentials(KEY, SECRET, url=server.url),
+            clock,
+            timeout_ms=100,
+            limited=False,
+        )
+        try:
+            world = await LiveWorld(server, clients, clock, **account).start()
+            await world.price("42000")
+            await world.price("2500", "ETH/USDT")
+            await world.time()
+            await world.settle()
+            yield world
+        finally:
+            await clients.close()

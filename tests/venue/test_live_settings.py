@@ -1,0 +1,180 @@
+"""Real money takes two settings and limits set by hand; whatever is wrong is said by its name, before anything is sent."""
+
+import subprocess
+import sys
+
+import pytest
+
+from holdfast.cli.up import banner
+from holdfast.runtime.configuration import ConfigurationError, load
+from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.runtime.live_settings import live_accounts
+from holdfast.venues.live import open_live, preflight
+from tests.venue._stage import KEY, SECRET, HandClock, venue
+
+CANARY = "canary-of-the-secret"
+GOOD = {
+    "mode": '"live"', "exchange": '"binanceusdm"', "symbols": '["BTC/USDT"]', "max_notional": '"5000"', "daily_loss": '"200"',
+    "key_file": "KEY", "secret_file": "SECRET",
+}  # fmt: skip
+
+
+def written(tmp_path, *, top="", url="", more="", **changes):
+    """holdfast.toml of one live account, with *changes* to what would be right (None: left out); and its key files."""
+    for name, text in (("KEY", KEY), ("SECRET", SECRET)):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o600)
+    keys = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    lines = [
+        f"{name} = {value if value not in ('KEY', 'SECRET') else repr(str(tmp_path / value))}"
+        for name, value in keys.items()
+    ]
+    if url:
+        lines.append(f'url = "{url}"')
+    path = tmp_path / "holdfast.toml"
+    path.write_text("\n".join([top, "[account.main]", *lines, more]))
+    return path
+
+
+def settings(tmp_path, env=None, **changes):
+    given = {"HOLDFAST_LIVE": "yes"} if env is None else env
+    return load(config=written(tmp_path, **changes), env=given, dotenv=tmp_path / "none")
+
+
+def test_with_both_settings_and_limits_an_account_is_live_and_the_banner_says_so(tmp_path):
+    found = settings(tmp_path)
+    assert list(live_accounts(found)) == ["main"]
+    assert "LIVE, real money: main at binanceusdm" in banner(found, "redis://x", "")[0]
+    assert "PAPER, no real money" in banner(load(env={}, dotenv=tmp_path / "none"), "redis://x", "")[0]
+
+
+def test_dry_run_is_paper_whatever_else_is_set(tmp_path):
+    found = settings(tmp_path, {"HOLDFAST_LIVE": "yes", "DRY_RUN": "1"})
+    assert live_accounts(found) == {}
+    assert "PAPER" in banner(found, "redis://x", "")[0]
+
+
+WRONG = {
+    "HOLDFAST_LIVE": {"env": {}},
+    "live, line 1": {"top": "live = true"},
+    "accounts does not list": {"top": 'accounts = ["other"]'},
+    "exchange: name the exchange": {"exchange": None},
+    "symbols: list": {"symbols": None},
+    "max_notional: set": {"max_notional": None},
+    "daily_loss: set": {"daily_loss": None},
+    "key_file: name": {"key_file": None},
+    "secret_file: name": {"secret_file": None},
+    "max_notional": {"max_notional": '"-1"'},
+    "leverage": {"leverage": "500"},
+    "url": {"url": "http://example.com"},
+}
+
+
+@pytest.mark.parametrize("named", WRONG)
+def test_a_configuration_that_is_wrong_says_which_setting(tmp_path, named):
+    with pytest.raises(ConfigurationError) as caught:
+        settings(tmp_path, **WRONG[named])
+    assert named in str(caught.value)
+
+
+def test_live_without_any_live_account_is_a_mistake_too(tmp_path):
+    with pytest.raises(ConfigurationError, match="HOLDFAST_LIVE is set, but no account"):
+        load(env={"HOLDFAST_LIVE": "yes"}, dotenv=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"exchange": '"nowhere"'}, r"\[account.main\] exchange: 'nowhere' is not an exchange"),
+        ({"exchange": '"kraken"'}, r"exchange: Kraken spot cannot look up an order.*unsafe_venue"),
+        ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
+        ({"exchange": '"kraken"', "unsafe_venue": "true", "leverage": "2"}, r"leverage: kraken is spot"),
+        ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
+    ],
+)
+def test_an_account_that_cannot_trade_is_refused_before_anything_starts(tmp_path, changes, named):
+    with pytest.raises(Terminal, match=named) as caught:
+        preflight(settings(tmp_path, **changes))
+    assert caught.value.code == EXIT_CONFIG
+
+
+def test_a_key_file_that_others_may_read_is_refused_and_not_shown(tmp_path):
+    found = settings(tmp_path)
+    (tmp_path / "SECRET").write_text(CANARY)
+    (tmp_path / "SECRET").chmod(0o644)
+    with pytest.raises(Terminal, match=r"secret_file: .*mode 0644.*chmod 600") as caught:
+        preflight(found)
+    assert CANARY not in str(caught.value)
+
+
+def test_up_ends_with_78_and_the_settings_name(tmp_path):
+    path = written(tmp_path, exchange='"kraken"')
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.cli.main", "up", "--dir", str(tmp_path / "var"), "--config", str(path)],
+        env={"HOLDFAST_LIVE": "yes", "PYTHONPATH": "libs:.", "PATH": ""}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "[account.main] exchange" in done.stderr) == (EXIT_CONFIG, True), done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+# -- what only the exchange can say ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stage(tmp_path):
+    clock = HandClock()
+    async with venue(clock) as server:
+
+        async def opened(**changes):
+            return await open_live(settings(tmp_path, url=server.url, **changes), "main", clock)
+
+        yield server, opened, clock
+
+
+async def test_an_account_that_is_as_its_settings_say_is_opened(stage):
+    server, opened, _ = stage
+    found = await opened(leverage="3")
+    try:
+        assert (found.exchange, found.rules("BTCUSDT").symbol) == ("binanceusdm", "BTC/USDT")
+        assert server.venue.exchange.account.leverage == {"BTCUSDT": 3}
+        assert server.venue.exchange.received == []
+    finally:
+        await found.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "named"),
+    [
+        ({"symbols": '["DOGE/USDT"]'}, {}, r"\[account.main\] symbols: binanceusdm does not trade DOGE/USDT"),
+        ({}, {"skew_ms": -1_500}, "clock of this machine"),
+        ({}, {"skew_ms": 1_500}, "clock of this machine"),
+        ({}, {"can_withdraw": True}, "key_file: this key may withdraw"),
+        ({}, {"hedged": True}, r"hedging.symbols: .*hedge mode"),
+        ({"more": '[hedging]\nsymbols = ["BTC/USDT"]'}, {}, r"hedging.symbols: .*one-way mode"),
+    ],
+)
+async def test_an_exchange_that_is_not_as_the_settings_say_is_refused(stage, changes, state, named):
+    server, opened, _ = stage
+    server.venue.skew_ms = state.get("skew_ms", 0)
+    account = server.venue.exchange.account
+    account.hedged, account.can_withdraw = state.get("hedged", False), state.get("can_withdraw", False)
+    with pytest.raises(Terminal, match=named) as caught:
+        await opened(**changes)
+    assert caught.value.code == EXIT_CONFIG
+    assert server.venue.exchange.received == []
+
+
+async def test_retries_of_ccxt_are_refused():
+    from holdfast.venues.ccxt_client import _retrying
+
+    assert list(_retrying({"maxRetriesOnFailure": 0, "order": {"x": 1}})) == []
+    assert list(_retrying({"order": {"maxRetriesOnFailure": 3}})) == ["order.maxRetriesOnFailure"]
+
+
+def test_the_paper_path_loads_no_exchange_library():
+    code = "import sys; import services.executor.app; sys.exit('ccxt' in sys.modules or 'aiohttp' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": "libs:.", "PATH": ""}, check=False, timeout=30
+    )
+    assert done.returncode == 0

@@ -1,0 +1,264 @@
+"""The outcome table: every fault × every kind of order, through real ccxt, gives the right outcome, and look-ups the truth."""
+
+import asyncio
+
+import pytest
+
+from holdfast.contracts.codes import Code, OrderState
+from holdfast.venues.outcomes import REFUSALS, Attempt, code_of, described, verdict
+from holdfast.venues.port import OutcomeKind, VenueUnreadable
+from tests.venue._stage import KINDS, D, HandClock, ccxt_venue, quote, row, until, venue
+from venue_sim.faults import PREVENTED, SPOILED, Fault, Kind
+
+PROVEN = frozenset({Kind.RATE_LIMITED, Kind.BANNED})
+"""Not done, and the answer proves it. Of all other faults nobody can know from the answer."""
+
+
+@pytest.fixture
+async def stage():
+    clock = HandClock()
+    async with venue(clock) as server, ccxt_venue(server, clock) as adapter:
+        server.venue.exchange.by_hand("BTCUSDT", "BUY", D("0.5"), "earlier")
+        server.venue.exchange.received.clear()
+        yield server, adapter, clock
+
+
+async def resolve(adapter, order, clock):
+    """Look-ups as the executor repeats them, until they say something."""
+    adapter.take_row(order)
+    for _ in range(20):
+        clock.now += 1_500
+        shown = await adapter.look_up([order.order_id])
+        if order.order_id in shown:
+            return shown[order.order_id]
+    raise AssertionError("never resolved")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_fault_of_every_kind_of_order(stage, kind):
+    server, adapter, clock = stage
+    exchange = server.venue.exchange
+    for number, fault in enumerate(sorted(SPOILED | PREVENTED)):
+        exchange.by_hand("BTCUSDT", "BUY", D("0.5"))  # so that there is something to close
+        exchange.received.clear()
+        order = row(f"h{number}", clock=clock, **KINDS[kind])
+        server.venue.faults.arm(Fault(fault, "POST", "/fapi/v1/order", delay_ms=4_000))
+        (outcome,) = await adapter.submit([order], now_ms=clock.now)
+        expected = OutcomeKind.REJECTED if fault in PROVEN else OutcomeKind.UNKNOWN
+        assert outcome.kind is expected, (fault, outcome.reason)
+        shown = await resolve(adapter, order, clock)
+        taken = fault in SPOILED
+        assert (shown is not None) is taken, fault
+        assert len(exchange.received) == taken, (fault, "once, or not at all")
+        if shown is not None:
+            adapter.take_row(order.evolve(state=OrderState.OPEN, venue_order_id=shown.venue_order_id))
+            fills = await adapter.trades_of([order.order_id])
+            truth = exchange.find("BTCUSDT", order.order_id)
+            assert sum((fill.quantity for fill in fills), D(0)) == truth.filled == shown.filled, fault
+            assert {fill.order_id for fill in fills} <= {order.order_id}, fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_without_a_fault_it_is_accepted_and_found(stage, kind):
+    server, adapter, clock = stage
+    order = row(clock=clock, **KINDS[kind])
+    (outcome,) = await adapter.submit([order], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.ACCEPTED
+    sent = server.venue.exchange.received[-1]
+    assert (sent.client_id, sent.reduce_only) == ("h1", order.reduce_only)
+    assert sent.time_in_force == {"ioc entry": "IOC", "post-only entry": "GTX"}.get(kind, "GTC")
+    shown = (await adapter.look_up(["h1"]))["h1"]
+    assert (shown.venue_order_id, shown.order_id) == (outcome.venue_order_id, "h1")
+
+
+async def test_an_order_that_is_still_on_its_way_is_not_absent_before_its_window_has_closed(stage):
+    """The answer is given up, look-ups show nothing, and then it arrives."""
+    server, adapter, clock = stage
+    order = row(clock=clock)
+    server.venue.faults.arm(Fault(Kind.DELAYED, "POST", "/fapi/v1/order", delay_ms=60_000))
+    (outcome,) = await adapter.submit([order], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.UNKNOWN
+    adapter.take_row(order)
+    clock.now += 3_000
+    assert await adapter.look_up(["h1"]) == {}, "nothing shown, and that proves nothing yet"
+    await until(lambda: server.venue.exchange.received)
+    assert (await adapter.look_up(["h1"]))["h1"].state is OrderState.FILLED
+
+
+async def test_one_look_up_that_shows_nothing_proves_nothing(stage):
+    _, adapter, clock = stage
+    adapter.take_row(row(clock=clock))
+    clock.now += 30_000
+    assert await adapter.look_up(["h1"]) == {}
+    clock.now += 1_000
+    assert await adapter.look_up(["h1"]) == {}
+    clock.now += 1_000
+    assert await adapter.look_up(["h1"]) == {"h1": None}
+
+
+@pytest.mark.parametrize("path", ["/fapi/v1/openOrders", "/fapi/v1/allOrders", "/fapi/v1/order"])
+async def test_a_look_up_that_fails_is_no_evidence(stage, path):
+    server, adapter, clock = stage
+    adapter.take_row(row(clock=clock))
+    clock.now += 30_000
+    for fault in (Kind.RESET, Kind.HTML, Kind.EMPTY, Kind.GARBAGE, Kind.BAD_GATEWAY, Kind.TRUNCATED):
+        server.venue.faults.arm(Fault(fault, "GET", path, times=10))
+        for _ in range(2):
+            clock.now += 3_000
+            with pytest.raises(VenueUnreadable):
+                await adapter.look_up(["h1"])
+        server.venue.faults.clear()
+    clock.now += 3_000
+    assert await adapter.look_up(["h1"]) == {}
+    clock.now += 3_000
+    assert await adapter.look_up(["h1"]) == {"h1": None}
+
+
+async def test_what_became_too_late_in_the_limiter_never_reaches_the_wire(stage):
+    server, adapter, clock = stage
+    before = len(server.venue.log)
+
+    async def throttle(cost=None):
+        clock.now += 2_001
+
+    adapter.clients.trade.enableRateLimit = True
+    adapter.clients.trade.throttle = throttle
+    (outcome,) = await adapter.submit([row(clock=clock)], now_ms=clock.now)
+    assert (outcome.kind, outcome.code) == (OutcomeKind.NOT_SENT, Code.NOT_SENT)
+    assert len(server.venue.log) == before
+
+
+async def test_a_wall_clock_that_was_put_back_does_not_let_a_late_order_out(stage):
+    server, adapter, clock = stage
+
+    async def throttle(cost=None):
+        clock.now += 2_001
+        clock.wall_ms = lambda: clock.now - 60_000
+
+    adapter.clients.trade.enableRateLimit = True
+    adapter.clients.trade.throttle = throttle
+    (outcome,) = await adapter.submit([row(clock=clock)], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert server.venue.exchange.received == []
+
+
+async def test_no_connection_is_a_proof(stage):
+    server, adapter, clock = stage
+    await server.stop()
+    (outcome,) = await adapter.submit([row(clock=clock)], now_ms=clock.now)
+    assert outcome.kind in {OutcomeKind.NOT_SENT, OutcomeKind.UNKNOWN}
+    (again,) = await adapter.submit([row("h2", clock=clock)], now_ms=clock.now)
+    assert (again.kind, "no connection" in again.reason) == (OutcomeKind.NOT_SENT, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"quantity": "900"}, Code.INSUFFICIENT_FUNDS),
+        ({"quantity": "0.0001"}, Code.VENUE_REJECTED),
+        ({"type": "limit", "price": "1000", "quantity": "0.001"}, Code.BELOW_MINIMUM),
+        ({"type": "limit", "price": "43000", "post_only": True}, Code.POST_ONLY_WOULD_TAKE),
+        ({"type": "limit", "price": "42001", "quantity": "120", "time_in_force": "fok"}, Code.UNFILLED),
+        ({"side": "buy", "role": "exit", "reduce_only": True}, Code.VENUE_REJECTED),
+    ],
+)
+async def test_a_refusal_in_the_venues_own_words_is_a_proof(stage, fields, code):
+    server, adapter, clock = stage
+    (outcome,) = await adapter.submit([row(clock=clock, **fields)], now_ms=clock.now)
+    assert (outcome.kind, outcome.code) == (OutcomeKind.REJECTED, code), outcome.reason
+    assert server.venue.exchange.received == []
+
+
+async def test_an_open_order_of_the_same_id_is_no_proof_that_this_one_was_refused(stage):
+    _, adapter, clock = stage
+    resting = row(clock=clock, type="limit", price="41000")
+    await adapter.submit([resting], now_ms=clock.now)
+    (outcome,) = await adapter.submit([resting], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.UNKNOWN
+
+
+async def test_one_that_hangs_delays_the_others_no_longer_than_its_answer_is_waited_for(stage):
+    server, adapter, clock = stage
+    server.venue.faults.arm(Fault(Kind.NO_ANSWER, "POST", "/fapi/v1/order"))
+    started = asyncio.get_running_loop().time()
+    outcomes = await adapter.submit([row("h1", clock=clock), row("h2", clock=clock)], now_ms=clock.now)
+    assert sorted(one.kind for one in outcomes) == [OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN]
+    assert asyncio.get_running_loop().time() - started < 5
+
+
+async def test_a_cancel_that_finds_nothing_says_so_and_one_without_an_answer_is_unknown(stage):
+    server, adapter, clock = stage
+    resting = row(clock=clock, type="limit", price="41000")
+    (outcome,) = await adapter.cancel([resting], now_ms=clock.now)
+    assert (outcome.kind, outcome.code) == (OutcomeKind.REJECTED, Code.NO_SUCH_ORDER)
+    await adapter.submit([resting], now_ms=clock.now)
+    server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "DELETE", "/order"))
+    (outcome,) = await adapter.cancel([resting], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.UNKNOWN
+    assert (await adapter.look_up(["h1"]))["h1"].state is OrderState.CANCELED
+
+
+async def test_fills_and_ends_are_told_by_polling_whatever_the_order_they_come_in(stage):
+    server, adapter, clock = stage
+    quote(server, "42000", "42000.1", size="0.04")
+    market, resting = row(clock=clock), row("h2", clock=clock, type="limit", price="41000")
+    await adapter.submit([market, resting], now_ms=clock.now)
+    for kind in (Kind.DOUBLED, Kind.SHUFFLED):
+        server.venue.faults.arm(Fault(kind, "GET", "/userTrades"))
+    events = await adapter.poll(now_ms=clock.now)
+    assert [str(fill.quantity) for fill in events.fills] == ["0.04", "0.04", "0.02"]
+    assert events.orders == []
+    server.venue.exchange.cancel_all("BTCUSDT")
+    clock.now += 5_000
+    events = await adapter.poll(now_ms=clock.now)
+    assert [(order.order_id, order.state) for order in events.orders] == [("h2", OrderState.CANCELED)]
+
+
+async def test_an_end_waits_for_the_fills_that_it_names(stage):
+    """A fill after a cancel, whose trade is not visible yet: first the fill, then the end."""
+    server, adapter, clock = stage
+    resting = row(clock=clock, type="limit", price="41000")
+    await adapter.submit([resting], now_ms=clock.now)
+    await adapter.poll(now_ms=clock.now)
+    quote(server, "40999", "41000", size="0.03")
+    server.venue.exchange.cancel_all("BTCUSDT")
+    server.venue.faults.arm(Fault(Kind.EMPTY_LIST, "GET", "/userTrades"))
+    clock.now += 5_000
+    assert (await adapter.poll(now_ms=clock.now)).orders == []
+    clock.now += 5_000
+    events = await adapter.poll(now_ms=clock.now)
+    assert [str(fill.quantity) for fill in events.fills] == ["0.03"]
+    assert [order.filled for order in events.orders] == [D("0.03")]
+
+
+# -- the table itself -----------------------------------------------------------------------------------------------------
+
+
+class ExchangeError(Exception):
+    """As ccxt names it."""
+
+
+def test_whatever_is_not_listed_is_unknown():
+    wired = Attempt(on_wire=True)
+    for text in (
+        'binanceusdm {"code":-1007,"msg":"Timeout"}',
+        'binanceusdm {"code":-31337,"msg":"new"}',
+        "binanceusdm POST http://x/fapi/v1/order",
+        "",
+    ):
+        assert verdict("binanceusdm", ExchangeError(text), wired).kind is OutcomeKind.UNKNOWN
+    refused = ExchangeError('binanceusdm {"code":-2019,"msg":"Margin is insufficient."}')
+    assert verdict("binanceusdm", refused, wired).kind is OutcomeKind.REJECTED
+    assert verdict("okx", refused, wired).kind is OutcomeKind.UNKNOWN, "another exchange's code is no proof"
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008, -4116])
+def test_codes_that_leave_it_open_are_in_no_allow_list(code):
+    assert all(code not in codes for codes in REFUSALS.values())
+
+
+def test_signatures_are_cut_out_of_what_is_kept():
+    error = ExchangeError("binanceusdm GET http://x/fapi/v1/order?symbol=X&signature=abc123&timestamp=1")
+    assert "abc123" not in described(error)
+    assert "symbol=X" in described(error)
+    assert code_of(error) is None
