@@ -6,6 +6,7 @@ client order id and the proposal's id derive from the intent, so a redelivery pr
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation
 from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
@@ -27,6 +28,7 @@ from holdfast.domain.precheck import (
     propose_exit,
     refused,
 )
+from holdfast.domain.sizing import Means
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import Rules, Venue
@@ -85,11 +87,12 @@ class Intake:
         bus_objection: Callable[[], Objection],
         was_sent: Callable[[str], bool],
         gate: Gate,
+        means: Means,
     ) -> None:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
-        self._gate = gate
+        self._gate, self._means = gate, means
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
 
@@ -180,7 +183,7 @@ class Intake:
         return Proposal.of(
             rules.symbol,
             leg,
-            propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now),
+            propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now, self._means),
         )
 
     def _exit(self, intent: OrderIntent, rules: Rules | None, now: int) -> Proposal:
@@ -286,8 +289,15 @@ class Intake:
             cancel=proposal.cancel,
             refusal=proposal.refusal,
             attempted_side=intent.side if intent is not None else None,
-            attempted_quantity=intent.quantity if intent is not None else None,
+            attempted_quantity=_quantity_of(intent, proposal),
         )
+
+
+def _quantity_of(intent: OrderIntent | None, proposal: Proposal) -> Decimal | None:
+    """What was attempted: as the intent says it, or what its size came to."""
+    if intent is not None and intent.quantity is not None:
+        return intent.quantity
+    return proposal.order.quantity if proposal.order is not None else None
 
 
 def _malformed(error: ContractViolation | None, body: bytes) -> Refusal:

@@ -31,6 +31,7 @@ from services.executor.intake import Intake, passes_freely
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
 SLOW_ANSWER_MS = 10_000
@@ -92,7 +93,7 @@ class Executor:
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
-            gate=self.gate,
+            gate=self.gate, means=means_of(settings, view, self.prices, clock),
         )  # fmt: skip
         self._loaded = asyncio.Event()
         self._started_ms = 0
