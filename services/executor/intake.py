@@ -5,8 +5,9 @@ client order id and the proposal's id derive from the intent, so a redelivery pr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation
 from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
@@ -121,7 +122,37 @@ class Intake:
         reserve = self._answer(intent_id, content, intent, proposal)
         if reserve.order is not None:
             self._claim(reserve, reserve.order)
-        return self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+        out = self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+        if intent is None or reserve.order is None or intent.replaces is None:
+            return out
+        self._desk.wait_for_place(intent_id, partial(self._again, intent, content))
+        return None if intent.replaces in self._desk.pending else out
+
+    def _again(self, intent: OrderIntent, content: str) -> OrderReserve | None:
+        """The proposal of an entry that replaces another, as it would be now: the price has moved on, and so has time."""
+        if intent.replaces in self._desk.pending:
+            return None
+        pending = self._desk.pending[intent.id].reserve
+        before = pending.order
+        if before is None:
+            return pending  # refused already; the ledger has only to record it
+        proposal = self._propose(intent)
+        refusal = proposal.refusal
+        if refusal is not None and refusal.status is ResultStatus.BLOCKED and self._lives(intent, proposal):
+            return None  # what blocks it now may be over when its turn comes
+        reserve = self._answer(intent.id, content, intent, proposal)
+        asked = self._desk.asked.get(before.order_id)
+        if reserve.order is not None and asked is not None:
+            asked.deadline = self._clock.monotonic_ms() + self._terms.send_within_ms
+        else:
+            self._desk.asked.pop(before.order_id, None)
+            self._inflight.withdraw(before.order_id)
+        return reserve
+
+    def _lives(self, intent: OrderIntent, proposal: Proposal) -> bool:
+        """Whether the entry that *intent* replaces has not ended."""
+        book = book_id(intent.account, intent.exchange, proposal.symbol, proposal.leg)
+        return any(row.intent_id == intent.replaces for row in self._view.live_orders(book))
 
     def _within_limits(self, producer: str, proposal: Proposal) -> Proposal:
         """*proposal*, or why its producer may not have it."""
@@ -176,6 +207,10 @@ class Intake:
         side = intent.side or Side.BUY  # the contract demands one to open
         leg = entry_leg(self._terms, rules.symbol, side)
         book = self._book(intent.account, intent.exchange, rules.symbol, leg)
+        if (
+            intent.replaces is not None and book.unknown
+        ):  # it may be the one whose place is taken; the ledger knows
+            book = replace(book, unknown=False)
         found = self._objection((intent.account, intent.exchange), book.book_id) or self._bus_objection()
         if found is not None:
             return Proposal(rules.symbol, leg, refusal=refused(*found))

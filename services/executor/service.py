@@ -181,6 +181,8 @@ class Executor:
                 outputs += self.desk.answered(intent.intent_id, mono)
             if update.kind is UpdateKind.ADOPTED:
                 await self._adopt(update)
+        ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
+        outputs += self.desk.ended(ended, mono)
         outputs += await self.dispatcher.send()
         outputs += await self.dispatcher.cancel_due()
         return outputs

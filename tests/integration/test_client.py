@@ -76,7 +76,7 @@ def test_the_way_there_is_told_in_order(client):
         ("result", "filled"),
     ]
     assert [one.message.state for one in told if one.kind == "order"] == ["reserved", "filled"]
-    assert [one.message.quantity for one in told if one.kind == "fill"] == [D("0.25")]
+    assert [one.message.quantity for one in told if one.kind == "execution"] == [D("0.25")]
 
 
 def test_a_resting_order_is_accepted_and_canceled(client):

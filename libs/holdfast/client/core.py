@@ -66,7 +66,7 @@ Steps = Generator[Call | Pause, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to an intent: an answer, its order as it now is, or a fill. `kind`: result, order, fill."""
+    """One thing that happened to an intent: an answer, its order as it now is, or a fill. `kind`: result, order, execution."""
 
     kind: str
     message: IntentResult | OrderRow | Fill
@@ -285,7 +285,7 @@ _STORY = Tables("orders", "fills")
 def _of_update(update: LedgerUpdated, intent_id: str) -> list[Event]:
     orders = [row for row in update.orders if row.intent_id == intent_id]
     mine = {row.order_id for row in orders}
-    fills = [Event("fill", fill) for fill in update.fills if fill.order_id in mine]
+    fills = [Event("execution", fill) for fill in update.fills if fill.order_id in mine]
     return [*fills, *(Event("order", row) for row in orders)]
 
 

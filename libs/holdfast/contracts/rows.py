@@ -204,6 +204,8 @@ class OrderRow(Frozen):
     """Intent of the entry that it took the place of."""
     replaced_by: Identifier | None = None
     """Intent of the entry that takes its place."""
+    filled_before: NotNegativeSum = ZERO
+    """What the entry whose place it took, and those that had been replaced before it, had filled."""
     displaced: bool = False
     """A harder exit took it out of INV-5's sum."""
     code: Code | None = None
