@@ -80,10 +80,10 @@ status: .venv/.runtime ## what is held, and whether it is protected
 	$(BIN)/holdfast status
 
 lock: .venv/.dev ## resolve dependencies again into the locks
-	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
-	$(LOCK) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock pyproject.toml
-	$(LOCK) --group fuzz --constraints requirements-dev.lock --output-file requirements-fuzz.lock pyproject.toml
-	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --constraints requirements-dev.lock --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra services --group dev --output-file requirements-dev.lock
+	$(LOCK) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock --extra services pyproject.toml
+	$(LOCK) --group fuzz --constraints requirements-dev.lock --output-file requirements-fuzz.lock --extra services pyproject.toml
+	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --extra services --constraints requirements-dev.lock --output-file requirements.lock
 
 install: .venv/.runtime ## only install what running needs
 dev: .venv/.dev ## only install what developing needs

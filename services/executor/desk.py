@@ -9,7 +9,7 @@ All times are monotonic ms.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import Role
@@ -21,6 +21,8 @@ MOST_BATCHES = 2
 LONGEST_WAIT_MS = 60_000
 GIVE_UP_ROOM_MS = 30_000
 """A proposal that stays unanswered for this long no longer keeps its batch in the door; it is still published again."""
+REPLACE_AGAIN_MS = 400
+"""How often the ledger is asked whether a replaced entry has ended, beside the moment in which it is seen to."""
 KEEP_ASKED_MS = 30_000
 """How long after the answer an order is waited for that the ledger has promised but not shown."""
 
@@ -49,6 +51,8 @@ class Pending:
     published: int
     times: int = 1
     batch: Batch | None = None
+    remake: Callable[[], OrderReserve | None] | None = None
+    """Of an entry that replaces another: the proposal as it would be now; None while the other one is on its way itself."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,8 @@ class Desk:
     """By intent id."""
     asked: dict[str, Asked] = field(default_factory=dict)
     """By client order id: what may still be sent (INV-3). Whoever sends takes it out first."""
+    _replacing: set[str] = field(default_factory=set)
+    """Intents whose proposal waits until the entry that they replace has ended."""
     _batches: set[Batch] = field(default_factory=set)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -103,9 +109,35 @@ class Desk:
             self._batches.add(batch)
         return Out(ORDER_RESERVE, reserve)
 
+    def wait_for_place(self, intent_id: str, remake: Callable[[], OrderReserve | None]) -> None:
+        """The intent replaces another's entry: it is proposed anew, by *remake*, until the ledger answers. It fills no batch."""
+        pending = self.pending[intent_id]
+        pending.remake = remake
+        self._replacing.add(intent_id)
+        self._leave(pending)
+
+    def ended(self, intent_ids: Collection[str], mono_ms: int) -> list[Outgoing]:
+        """Orders of these intents have ended: proposals that waited for that."""
+        again: list[Outgoing] = []
+        for intent_id in sorted(self._replacing):
+            pending = self.pending[intent_id]
+            if pending.reserve.order is not None and pending.reserve.order.replaces in intent_ids:
+                again += self._remade(pending, mono_ms)
+        return again
+
+    @staticmethod
+    def _remade(pending: Pending, mono_ms: int) -> list[Outgoing]:
+        pending.published = mono_ms
+        reserve = pending.remake() if pending.remake is not None else None
+        if reserve is None:
+            return []
+        pending.reserve = reserve
+        return [Out(ORDER_RESERVE, reserve)]
+
     def answered(self, intent_id: str, mono_ms: int) -> Sequence[Ack]:
         """The ledger has answered: what may be acknowledged now."""
         pending = self.pending.pop(intent_id, None)
+        self._replacing.discard(intent_id)
         if pending is None:
             return ()
         order = pending.reserve.order
@@ -126,7 +158,10 @@ class Desk:
         """Proposals to publish again. An exit gets a new `send_by`, because exits never expire."""
         again: list[Outgoing] = []
         for pending in self.pending.values():
-            if mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
+            if pending.remake is not None:
+                if mono_ms - pending.published >= REPLACE_AGAIN_MS:
+                    again += self._remade(pending, mono_ms)
+            elif mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
                 pending.published, pending.times = mono_ms, pending.times + 1
                 self._renew(pending, mono_ms, wall_ms)
                 again.append(Out(ORDER_RESERVE, pending.reserve))

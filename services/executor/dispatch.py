@@ -13,6 +13,7 @@ from holdfast.contracts.codes import Code, OrderState, OrderType, Role, StatusKi
 from holdfast.contracts.messages import OrderStatus
 from holdfast.contracts.rows import OrderRow
 from holdfast.contracts.wire import Outgoing
+from holdfast.domain.orders import CANCEL_ASKED
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
@@ -34,9 +35,6 @@ ENDS = {
     OrderState.EXPIRED: StatusKind.EXPIRED,
     OrderState.REJECTED: StatusKind.REJECTED,
 }
-_CANCEL_ASKED = frozenset(
-    {Code.ON_REQUEST, Code.DISPLACED, Code.STOPPED_BY_EXIT, Code.POSITION_GONE, Code.HALTED, Code.OPPOSED}
-)
 _UNPROVEN = frozenset({OrderState.RESERVED, OrderState.UNKNOWN, OrderState.CANCELING})
 
 
@@ -93,7 +91,7 @@ class Dispatcher:
         self._desk.asked.pop(order_id, None)
         now = self._clock.monotonic_ms()
         if row.state is OrderState.CANCELING or (
-            row.state is OrderState.UNKNOWN and row.code in _CANCEL_ASKED
+            row.state is OrderState.UNKNOWN and row.code in CANCEL_ASKED
         ):
             self._cancels.setdefault(order_id, now)
         if fresh or order_id not in self._sent or row.state is OrderState.UNKNOWN:

@@ -5,7 +5,9 @@ client order id and the proposal's id derive from the intent, so a redelivery pr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 
 from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation
 from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
@@ -27,6 +29,7 @@ from holdfast.domain.precheck import (
     propose_exit,
     refused,
 )
+from holdfast.domain.sizing import Means
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import Rules, Venue
@@ -87,11 +90,12 @@ class Intake:
         was_sent: Callable[[str], bool],
         gate: Gate,
         live: LiveLimits,
+        means: Means,
     ) -> None:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
-        self._gate, self._live = gate, live
+        self._gate, self._live, self._means = gate, live, means
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
 
@@ -120,7 +124,37 @@ class Intake:
         reserve = self._answer(intent_id, content, intent, proposal)
         if reserve.order is not None:
             self._claim(reserve, reserve.order)
-        return self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+        out = self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
+        if intent is None or reserve.order is None or intent.replaces is None:
+            return out
+        self._desk.wait_for_place(intent_id, partial(self._again, intent, content))
+        return None if intent.replaces in self._desk.pending else out
+
+    def _again(self, intent: OrderIntent, content: str) -> OrderReserve | None:
+        """The proposal of an entry that replaces another, as it would be now: the price has moved on, and so has time."""
+        if intent.replaces in self._desk.pending:
+            return None
+        pending = self._desk.pending[intent.id].reserve
+        before = pending.order
+        if before is None:
+            return pending  # refused already; the ledger has only to record it
+        proposal = self._propose(intent)
+        refusal = proposal.refusal
+        if refusal is not None and refusal.status is ResultStatus.BLOCKED and self._lives(intent, proposal):
+            return None  # what blocks it now may be over when its turn comes
+        reserve = self._answer(intent.id, content, intent, proposal)
+        asked = self._desk.asked.get(before.order_id)
+        if reserve.order is not None and asked is not None:
+            asked.deadline = self._clock.monotonic_ms() + self._terms.send_within_ms
+        else:
+            self._desk.asked.pop(before.order_id, None)
+            self._inflight.withdraw(before.order_id)
+        return reserve
+
+    def _lives(self, intent: OrderIntent, proposal: Proposal) -> bool:
+        """Whether the entry that *intent* replaces has not ended."""
+        book = book_id(intent.account, intent.exchange, proposal.symbol, proposal.leg)
+        return any(row.intent_id == intent.replaces for row in self._view.live_orders(book))
 
     def _within_limits(self, producer: str, proposal: Proposal) -> Proposal:
         """*proposal*, or why its producer may not have it."""
@@ -175,11 +209,16 @@ class Intake:
         side = intent.side or Side.BUY  # the contract demands one to open
         leg = entry_leg(self._terms, rules.symbol, side)
         book = self._book(intent.account, intent.exchange, rules.symbol, leg)
+        if (
+            intent.replaces is not None and book.unknown
+        ):  # it may be the one whose place is taken; the ledger knows
+            book = replace(book, unknown=False)
         found = self._objection((intent.account, intent.exchange), book.book_id) or self._bus_objection()
         if found is not None:
             return Proposal(rules.symbol, leg, refusal=refused(*found))
         quote = self._prices.get(rules.symbol)
-        order = propose_entry(intent, rules, book, quote, self._inflight.exposure, self._terms, now)
+        exposure, means = self._inflight.exposure, self._means
+        order = propose_entry(intent, rules, book, quote, exposure, self._terms, now, means)
         if isinstance(order, OrderRequest):
             found = self._live.objection(intent.account, rules.symbol, order)
             order = order if found is None else refused(*found)
@@ -288,8 +327,15 @@ class Intake:
             cancel=proposal.cancel,
             refusal=proposal.refusal,
             attempted_side=intent.side if intent is not None else None,
-            attempted_quantity=intent.quantity if intent is not None else None,
+            attempted_quantity=_quantity_of(intent, proposal),
         )
+
+
+def _quantity_of(intent: OrderIntent | None, proposal: Proposal) -> Decimal | None:
+    """What was attempted: as the intent says it, or what its size came to."""
+    if intent is not None and intent.quantity is not None:
+        return intent.quantity
+    return proposal.order.quantity if proposal.order is not None else None
 
 
 def _malformed(error: ContractViolation | None, body: bytes) -> Refusal:

@@ -1,6 +1,6 @@
 """The latest usable price of every symbol, with the wall time at which it was received."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.messages import Tick
@@ -30,6 +30,10 @@ class Prices:
 
     def get(self, symbol: str) -> Quote | None:
         return self._quotes.get(symbol)
+
+    def all(self) -> Mapping[str, Quote]:
+        """Every quote, by symbol; old ones, too."""
+        return self._quotes
 
     def __len__(self) -> int:
         return len(self._quotes)

@@ -33,6 +33,7 @@ from services.executor.live_limits import LiveLimits
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
 SLOW_ANSWER_MS = 10_000
@@ -97,7 +98,7 @@ class Executor:
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
-            gate=self.gate, live=self.live,
+            gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
         )  # fmt: skip
         self._loaded = asyncio.Event()
         self._started_ms = 0
@@ -186,6 +187,8 @@ class Executor:
                 outputs += self.desk.answered(intent.intent_id, mono)
             if update.kind is UpdateKind.ADOPTED:
                 await self._adopt(update)
+        ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
+        outputs += self.desk.ended(ended, mono)
         outputs += await self.dispatcher.send()
         outputs += await self.dispatcher.cancel_due()
         return outputs

@@ -8,7 +8,7 @@ Blocking work (decide, commit) runs in one thread, so that the event loop can re
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,7 @@ from holdfast.runtime.faults import Terminal
 from holdfast.store.batch import Batch, Journaled, chain, encoded
 from holdfast.store.store import Store
 from services.ledger.outbox import caused, numbered, tampered
+from services.ledger.replaced import look_up_replaced
 from services.ledger.snapshot import build_snapshot
 
 log = logging.getLogger("holdfast.ledger")
@@ -193,7 +194,7 @@ class Ledger:
             outputs += [numbered(row), *caused(LedgerUpdated.model_validate_json(row.body))]
         return outputs
 
-    def _look_up(self, messages: Iterable[Message]) -> Known:
+    def _look_up(self, messages: Sequence[Message]) -> Known:
         intents: set[str] = set()
         orders: set[str] = set()
         fills: list[Fill] = []
@@ -216,6 +217,7 @@ class Ledger:
         more = [row.intent_id for row in known.orders.values() if row.intent_id not in known.intents]
         if more:
             known.intents |= self._store.look_up(intents=more).intents
+        look_up_replaced(messages, known, live, self._store.look_up)
         return known
 
     def _decide(self, message: Message, known: Known, now_ms: int) -> Change:

@@ -56,7 +56,7 @@ ORDER = r.OrderRow(
     side=Side.SELL, type=OrderType.LIMIT, price=D(45000), quantity=D("1.5"), filled=D("0.5"), filled_value=D(22500), state=OrderState.PARTIAL,
     reduce_only=True, time_in_force=TimeInForce.IOC, post_only=True, good_till=T0 + 5, notional=D(67500), take_profit_spec="5%",
     stop_loss_spec="3.5%", ttl_s=D(600), position_id="p-1", reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(45000), trigger_at=T0 + 4,
-    exits={"min_hold_s": "off"}, trigger_level=D(44999), thresholds="v3.ab", displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
+    exits={"min_hold_s": "off"}, trigger_level=D(44999), thresholds="v3.ab", sizing="nav_pct: 5 %", replaces="i-0", replaced_by="i-2", filled_before=D("0.25"), displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
     strategy="trend", correlation_id="i-1", reserved_at=T0 + 3, changed_at=T0 + 4,
 )  # fmt: skip
 BOOK_ROW = r.BookRow(
@@ -114,7 +114,7 @@ EXAMPLES: tuple[Message, ...] = (
         attempted_quantity=D("0.01"),
         order=m.OrderRequest(
             order_id="o-1", kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", role=Role.EXIT, side=Side.SELL, type=OrderType.LIMIT,
-            price=D(43000), quantity=D("0.01"), quantity_step=D("0.001"), time_in_force=TimeInForce.FOK, post_only=True, good_till=T0 + 5,
+            price=D(43000), quantity=D("0.01"), fraction=D("0.5"), sizing="nav_pct: 5 %", quantity_step=D("0.001"), min_quantity=D("0.002"), replaces="i-0", time_in_force=TimeInForce.FOK, post_only=True, good_till=T0 + 5,
             reference_price=D(42990), exits={"trigger": "last"}, trigger_level=D(43001), thresholds="v3.ab", take_profit="5%", stop_loss="41000", ttl_s=D(600), position_id="p-1", position_version=3,
             reason=ExitReason.TTL, soft=True, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4, send_by=T0 + 2000,
         ),

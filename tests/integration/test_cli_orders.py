@@ -251,3 +251,20 @@ def test_a_bus_that_is_gone_is_said_in_one_line(tmp_path):
         assert result.exit_code == 1, words
         assert result.stderr.count("\n") == 1
         assert "holdfast up" in result.stderr
+
+
+def test_a_size_may_be_a_value_or_a_share_of_nav_and_a_close_a_share_of_the_position(desk):
+    desk.ok("intent", "buy", BTC, "--quote", "250")
+    assert [row["quantity"] for row in desk.rows("positions")] == ["2.5"]
+    desk.ok("close", BTC, "--fraction", "0.2")
+    desk.wait(lambda: [row["quantity"] for row in desk.rows("positions")] == ["2"])
+    desk.ok("intent", "buy", ETH, "--risk-pct", "0.1", "--stop-loss", "9")
+    sized = [row["quantity"] for row in desk.rows("positions") if row["symbol"] == ETH]
+    assert len(sized) == 1
+    assert 90 < float(sized[0]) <= 101, "about 100 of 100000 are lost when 10 becomes 9, 100 times"
+
+
+def test_two_sizes_at_once_are_none(desk):
+    result = desk.run("intent", "buy", BTC, "1", "--nav-pct", "5")
+    assert result.exit_code == 2
+    assert "a size is said once" in result.stderr

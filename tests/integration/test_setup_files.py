@@ -68,7 +68,8 @@ def test_locks_hold_what_the_project_asks_for_and_agree():
     def named(requirement: str) -> str:
         return re.split(r"[\[<>=;~! ]", requirement)[0].lower().replace("_", "-")
 
-    assert {named(one) for one in project["project"]["dependencies"]} <= set(runtime)
+    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["services"]
+    assert {named(one) for one in wanted} <= set(runtime)
     assert {named(one) for one in project["dependency-groups"]["dev"] if isinstance(one, str)} <= set(dev)
     assert {
         name: (version, dev[name])

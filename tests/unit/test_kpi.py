@@ -85,6 +85,17 @@ def test_an_inverse_position_settles_in_its_base_currency():
     assert kpis.nav == D(2000)
 
 
+def test_contracts_of_another_size_than_one_are_worth_that_many_units():
+    held = position(quantity="3", price="100").evolve(contract_size=D("0.1"))
+    assert (value_in_settle(held, D(110)), notional_of(held, D(110)), unrealized_of(held, D(110))) == (
+        33,
+        33,
+        3,
+    )
+    coin = position(COIN, quantity="10", price="50000", kind=Kind.INVERSE).evolve(contract_size=D(100))
+    assert (value_in_settle(coin, D(100_000)), unrealized_of(coin, D(100_000))) == (D("0.01"), D("0.01"))
+
+
 def test_profit_in_another_currency_is_converted_by_ticks_either_way_round():
     held = position(symbol=XRPETH, quantity="10", price="0.1")
     prices = {XRPETH: "0.2", "ETH/USDT": "2000"}

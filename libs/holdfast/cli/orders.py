@@ -46,7 +46,11 @@ def register(app: typer.Typer) -> None:
 def intent(
     side: Annotated[str, typer.Argument(help="buy or sell (long and short are understood).")],
     symbol: Annotated[str, typer.Argument(help="Like BTC/USDT or BTCUSDT.")],
-    quantity: Annotated[str, typer.Argument(help="Units of the instrument, like 0.01.")],
+    quantity: Annotated[str | None, typer.Argument(help="Units of the instrument, like 0.01; or one of --quote, --nav-pct, --risk-pct.", show_default=False)] = None,
+    quote: Annotated[str | None, typer.Option(help="Size as a value in the quote currency, like 500.", show_default=False)] = None,
+    nav_pct: Annotated[str | None, typer.Option(help="Size as a value in percent of NAV.", show_default=False)] = None,
+    risk_pct: Annotated[str | None, typer.Option(help="Size by what the stop-loss would lose, in percent of NAV.", show_default=False)] = None,
+    replaces: Annotated[str | None, typer.Option(metavar="INTENT_ID", help="The entry whose place this one takes.", show_default=False)] = None,
     take_profit: Annotated[str | None, typer.Option(help="Price, percent like 5%, off, or a ladder like 5%:0.5,10%:0.5.", show_default=False)] = None,
     stop_loss: Annotated[str | None, typer.Option(help="Price, or percent like 2%.", show_default=False)] = None,
     ttl: Annotated[str | None, typer.Option(help="Longest hold, in market seconds.", show_default=False)] = None,
@@ -70,7 +74,8 @@ def intent(
     from holdfast.contracts.streams import ORDER_INTENT, ORDER_INTENT_EXIT
 
     document = {
-        "symbol": symbol, "side": side, "quantity": quantity, "take_profit": take_profit, "stop_loss": stop_loss,
+        "symbol": symbol, "side": side, "quantity": quantity, "quote_amount": quote, "nav_pct": nav_pct, "risk_pct": risk_pct,
+        "replaces": replaces, "take_profit": take_profit, "stop_loss": stop_loss,
         "ttl_s": ttl, "exits": _pairs(exit_keys), "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
         "time_in_force": time_in_force, "post_only": post_only, "strategy": strategy, "account": account, "exchange": exchange,
     }  # fmt: skip
@@ -92,6 +97,7 @@ def close(
     symbol: Annotated[str | None, typer.Argument(help="Whose position to close.", show_default=False)] = None,
     position: Annotated[str | None, typer.Option(help="The position's id, or the beginning of it.", show_default=False)] = None,
     quantity: Annotated[str | None, typer.Option(help="Less than all of it.", show_default=False)] = None,
+    fraction: Annotated[str | None, typer.Option(help="This share of it, like 0.5.", show_default=False)] = None,
     soft: Annotated[bool, typer.Option("--soft", help="Only a signal to leave: vetoes may hold it back.")] = False,
     intent_id: Id = None,
     account: Account = "main",
@@ -110,7 +116,8 @@ def close(
             USAGE,
         )
     document: dict[str, Any] = {
-        "action": "close", "symbol": symbol or "?", "quantity": quantity, "account": account, "exchange": exchange, "reason": "signal" if soft else "close",
+        "action": "close", "symbol": symbol or "?", "quantity": quantity, "fraction": fraction, "account": account,
+        "exchange": exchange, "reason": "signal" if soft else "close",
         "soft": soft,
     }  # fmt: skip
 
@@ -226,7 +233,7 @@ def _validated(document: dict[str, Any]) -> "OrderIntent":
         fail(f"{ContractViolation.of(error)}; nothing was sent", USAGE)
 
 
-_AMOUNTS = {"quantity", "price", "ttl_s"}
+_AMOUNTS = {"quantity", "quote_amount", "nav_pct", "risk_pct", "fraction", "price", "ttl_s"}
 
 
 def _amount(value: Any) -> Any:

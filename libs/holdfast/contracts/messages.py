@@ -62,12 +62,15 @@ from holdfast.contracts.rows import (
     TakeProfit,
     TotalRow,
 )
+from holdfast.contracts.sizes import Percent, Share, size_problem
 
 _SIDE_WORDS = {"long": "buy", "short": "sell"}
 
 
 class OrderIntent(Message):
-    """A wish to open, close or cancel. Only `symbol` and, to open, `side` and `quantity` must be given.
+    """A wish to open, close or cancel. Only `symbol` and, to open, `side` and a size must be given.
+
+    The size is exactly one of `quantity`, `quote_amount`, `nav_pct`, `risk_pct`; of a close `quantity`, `fraction`, or nothing.
 
     `id` and `at` may be left out by whoever types it: the reader fills them from the entry (see `contracts.wire`).
     """
@@ -76,7 +79,15 @@ class OrderIntent(Message):
     symbol: SymbolText | None = None
     side: Side | None = None
     quantity: Positive | None = None
-    """In units of the instrument (contracts x contract_size). None closes everything."""
+    """In contracts of the instrument; on spot, units of the base currency. More than is held closes what is held."""
+    quote_amount: Positive | None = None
+    """Value at the reference price, in the quote currency, without fees."""
+    nav_pct: Positive | None = None
+    """Value at the reference price, in percent of the account's NAV."""
+    risk_pct: Percent | None = None
+    """What would be lost at the stop-loss, fees of both orders included, in percent of the account's NAV."""
+    fraction: Share | None = None
+    """Of a close: this share of the position as the ledger holds it then."""
     type: OrderType = OrderType.MARKET
     price: Positive | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
@@ -99,6 +110,8 @@ class OrderIntent(Message):
     """Wall time after which it is not acted upon; `at` + 60 s for entries, never for exits."""
     order_id: Identifier | None = None
     """For `cancel`: the one order meant; without it all entries of the book."""
+    replaces: Identifier | None = None
+    """The intent whose entry this one takes the place of: that is canceled first, and what it filled is taken off this size."""
     position_id: Identifier | None = None
     position_version: Annotated[int, Field(ge=1)] | None = None
     reason: ExitReason | None = None
@@ -126,11 +139,18 @@ class OrderIntent(Message):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.action is Action.OPEN:
-            for field in ("symbol", "side", "quantity"):
-                if getattr(self, field) is None and not (field == "quantity" and self.reduce_only):
+            for field in ("symbol", "side"):
+                if getattr(self, field) is None:
                     raise ValueError(f'{field} is required to open; "action" may also be close or cancel')
         elif self.symbol is None and self.order_id is None:
             raise ValueError(f"symbol is required to {self.action.value}")
+        problem = None if self.action is Action.CANCEL else size_problem(vars(self), reduces=self.reduces)
+        if problem is not None:
+            raise ValueError(problem)
+        if self.replaces is not None and (
+            self.action is not Action.OPEN or self.reduces or self.replaces == self.id
+        ):
+            raise ValueError("replaces names another entry, which an entry takes the place of")
         if self.type is OrderType.LIMIT and self.price is None:
             raise ValueError("price is required for a limit order")
         if self.type is OrderType.MARKET and self.price is not None:
@@ -167,7 +187,14 @@ class OrderRequest(Frozen):
     price: Positive | None = None
     quantity: Positive | None = None
     """None: all that is not yet exiting."""
+    fraction: Share | None = None
+    """Of an exit: this share of the position; the ledger makes the quantity of it."""
+    sizing: Text | None = None
+    """Of an entry that named no quantity: what the quantity was made of."""
     quantity_step: Positive
+    min_quantity: NotNegative = ZERO
+    """Less than this the venue does not take: for what is left when a replaced entry's fills are taken off."""
+    replaces: Identifier | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False
     good_till: Millis | None = None

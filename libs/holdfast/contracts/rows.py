@@ -198,6 +198,14 @@ class OrderRow(Frozen):
     trigger_level: Positive | None = None
     thresholds: Identifier | None = None
     """Of an exit: version of the terms that it was decided on."""
+    sizing: Text | None = None
+    """Of an entry whose intent named no quantity: what the quantity was made of."""
+    replaces: Identifier | None = None
+    """Intent of the entry that it took the place of."""
+    replaced_by: Identifier | None = None
+    """Intent of the entry that takes its place."""
+    filled_before: NotNegativeSum = ZERO
+    """What the entry whose place it took, and those that had been replaced before it, had filled."""
     displaced: bool = False
     """A harder exit took it out of INV-5's sum."""
     code: Code | None = None

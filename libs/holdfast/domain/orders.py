@@ -22,7 +22,15 @@ S = OrderState
 _LIVE = (S.RESERVED, S.OPEN, S.PARTIAL, S.CANCELING, S.UNKNOWN)
 
 CANCEL_ASKED = frozenset(
-    {Code.ON_REQUEST, Code.DISPLACED, Code.STOPPED_BY_EXIT, Code.POSITION_GONE, Code.HALTED, Code.OPPOSED}
+    {
+        Code.ON_REQUEST,
+        Code.DISPLACED,
+        Code.STOPPED_BY_EXIT,
+        Code.POSITION_GONE,
+        Code.HALTED,
+        Code.OPPOSED,
+        Code.REPLACED,
+    }
 )
 """Codes of an order whose cancel is wanted: what shows that it is alive makes it CANCELING, never OPEN again."""
 

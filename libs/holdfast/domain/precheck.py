@@ -25,13 +25,14 @@ from holdfast.contracts.codes import (
     TradingState,
 )
 from holdfast.contracts.messages import OrderIntent, OrderRequest, Refusal
-from holdfast.contracts.money import add, canonical, round_down
+from holdfast.contracts.money import EXACT, ONE, ZERO, add, canonical, round_down
 from holdfast.contracts.rows import BookRow, PositionRow
 from holdfast.contracts.wire import digest
 from holdfast.domain.asked_exits import misplaced
 from holdfast.domain.limits import Exposure, Limits, check_entry
 from holdfast.domain.matching import notional
 from holdfast.domain.one_side import Held, judge
+from holdfast.domain.sizing import Means, Size, size_of
 
 FUTURE_MS = 60_000
 """An entry that says it was made later than this from now has a broken clock behind it, or worse."""
@@ -156,42 +157,41 @@ def propose_entry(
     exposure: Exposure,
     terms: Terms,
     now_ms: int,
+    means: Means | None = None,
 ) -> OrderRequest | Refusal:
-    """The order for an intent to open, or the first objection to it."""
-    side, wanted = intent.side, intent.quantity
-    if side is None or wanted is None:
+    """The order for an intent to open, or the first objection to it. *means* is needed for sizes that are a share of NAV."""
+    side = intent.side
+    if side is None:
         return refused(Code.MALFORMED, "an entry needs side and quantity", ResultStatus.INVALID)
-    objection = _of_state(book, rules) or _of_side(side, wanted, rules, book, terms)
+    objection = _of_state(book, rules) or _of_side(side, rules, book, terms)
     if objection is not None:
         return objection
     if quote is None or now_ms - quote.received_ms > terms.max_tick_age_ms:
         return refused(Code.NO_PRICE, _no_price(rules.symbol, quote, terms, now_ms))
     price = None if intent.price is None else step_price(intent.price, rules.price_step, side)
+    if price is not None and not price:
+        reason = f"the price is below one step of {canonical(rules.price_step)}"
+        return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
     reference = quote.taken_by(side) if price is None else price
-    quantity = round_down(wanted, rules.quantity_step)
-    objection = (
-        _of_size(quantity, reference, price, rules)
-        or _of_exits(intent, side, reference)
-        or _of_limits(quantity, reference, rules, book, exposure, terms, now_ms)
-    )
+    size = _of_exits(intent, side, reference) or size_of(intent, rules, side, reference, book.position, means)
+    if isinstance(size, Refusal):
+        return size
+    least = least_quantity(rules, reference)
+    objection = _of_size(size, least, reference, rules)
+    if (
+        objection is None and intent.replaces is None
+    ):  # else what it replaces is still counted; the ledger judges
+        objection = _of_limits(size.quantity, reference, rules, book, exposure, terms, now_ms)
     if objection is not None:
         return objection
     send_by = now_ms + terms.send_within_ms
     if intent.expires_at is not None and intent.expires_at < send_by:
         send_by = intent.expires_at
-    return _request(
-        intent,
-        rules,
-        book.account,
-        entry_leg(terms, rules.symbol, side),
-        Role.ENTRY,
-        side,
-        quantity,
-        price,
-        quote.taken_by(side),
-        send_by,
-        rules.quantity_step,
-    )
+    leg = entry_leg(terms, rules.symbol, side)
+    order = _request(
+        intent, rules, book.account, leg, Role.ENTRY, side, size.quantity, price, quote.taken_by(side), send_by, rules.quantity_step
+    )  # fmt: skip
+    return order.evolve(sizing=size.sizing, min_quantity=least, replaces=intent.replaces)
 
 
 def _of_state(book: Book, rules: Tradable) -> Refusal | None:
@@ -215,10 +215,10 @@ def _of_state(book: Book, rules: Tradable) -> Refusal | None:
     return None
 
 
-def _of_side(side: Side, wanted: Decimal, rules: Tradable, book: Book, terms: Terms) -> Refusal | None:
+def _of_side(side: Side, rules: Tradable, book: Book, terms: Terms) -> Refusal | None:
     verdict = judge(
         attempted=side,
-        quantity=wanted,
+        quantity=ONE,  # whatever the size: only exits are judged by theirs
         held=book.held,
         reduce_only=False,
         hedging=terms.hedges(rules.symbol),
@@ -240,26 +240,26 @@ def step_price(price: Decimal, step: Decimal, side: Side) -> Decimal:
     return down if down == price or side is Side.BUY else add(down, step)
 
 
-def _of_size(quantity: Decimal, reference: Decimal, price: Decimal | None, rules: Tradable) -> Refusal | None:
-    if price is not None and not price:
-        return refused(
-            Code.BELOW_MINIMUM,
-            f"the price is below one step of {canonical(rules.price_step)}",
-            ResultStatus.INVALID,
-        )
-    if not quantity or quantity < rules.min_quantity:
-        least = max(rules.min_quantity, rules.quantity_step)
-        reason = f"the quantity is {canonical(quantity)} in steps of {canonical(rules.quantity_step)}; the smallest order is {canonical(least)}"
-        return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
-    if (
-        rules.min_notional
-        and (value := notional(rules.kind, quantity, reference, rules.contract_size)) < rules.min_notional
-    ):
-        reason = (
-            f"the order is worth {canonical(value)}; the smallest value is {canonical(rules.min_notional)}"
-        )
-        return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
-    return None
+def least_quantity(rules: Tradable, price: Decimal) -> Decimal:
+    """The smallest order the venue takes at *price*: a multiple of the step."""
+    step, least = rules.quantity_step, max(rules.min_quantity, rules.quantity_step)
+    if rules.min_notional:
+        unit = notional(rules.kind, ONE, price, rules.contract_size)
+        least = max(least, EXACT.divide(rules.min_notional, unit))
+    down = round_down(least, step)
+    return down if down == least else add(down, step)
+
+
+def _of_size(size: Size, least: Decimal, reference: Decimal, rules: Tradable) -> Refusal | None:
+    if size.quantity >= least:
+        return None
+    value = notional(rules.kind, size.quantity, reference, rules.contract_size)
+    told = f"; {size.sizing}" if size.sizing else ""
+    reason = (
+        f"the quantity is {canonical(size.quantity)} in steps of {canonical(rules.quantity_step)}, worth {canonical(value)};"
+        f" the smallest order is {canonical(least)}{told}"
+    )
+    return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
 
 
 def _of_exits(intent: OrderIntent, side: Side, reference: Decimal) -> Refusal | None:
@@ -379,4 +379,8 @@ def _request(
         trigger_level=intent.trigger_level,
         thresholds=intent.thresholds,
         send_by=send_by,
+        fraction=intent.fraction,
+        sizing=None,
+        min_quantity=ZERO,
+        replaces=None,
     )

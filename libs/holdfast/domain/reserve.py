@@ -32,6 +32,7 @@ from holdfast.domain.limits import check_entry
 from holdfast.domain.liquidation import guard_price, liquidation_price
 from holdfast.domain.one_side import Held, judge
 from holdfast.domain.policy import level_of, tighter
+from holdfast.domain.replacing import Place, take_place
 from holdfast.domain.reservation import Refused, Rules, book_of, intent_row, notional_of, order_row
 from holdfast.domain.reserve_exit import cancel, reserve_exit
 
@@ -55,7 +56,7 @@ def reserve(state: LedgerState, request: OrderReserve, known: Known, rules: Rule
     elif request.cancel is not None:
         refused = cancel(state, request, change, now_ms)
     elif request.order is not None:
-        refused = _order(state, request, request.order, change, rules, now_ms)
+        refused = _order(state, request, request.order, known, change, rules, now_ms)
     if refused is not None:
         _refuse(state, request, refused, change, now_ms)
     for row in change.intents.values():
@@ -124,7 +125,13 @@ def _refuse(state: LedgerState, request: OrderReserve, refused: Refused, change:
 
 
 def _order(
-    state: LedgerState, request: OrderReserve, order: OrderRequest, change: Change, rules: Rules, now_ms: int
+    state: LedgerState,
+    request: OrderReserve,
+    order: OrderRequest,
+    known: Known,
+    change: Change,
+    rules: Rules,
+    now_ms: int,
 ) -> Refused | None:
     if (request.leg is not Leg.NET) != rules.hedges(request.symbol):
         return Refused(
@@ -136,9 +143,17 @@ def _order(
         return Refused(
             Code.MALFORMED, f"order {order.order_id} belongs to another intent", ResultStatus.INVALID
         )
-    if order.role is Role.ENTRY:
+    if order.role is not Role.ENTRY:
+        return reserve_exit(state, request, order, change, now_ms)
+    if order.replaces is None:
         return _entry(state, request, order, change, rules, now_ms)
-    return reserve_exit(state, request, order, change, now_ms)
+    place = take_place(state, request, order, known, change, now_ms)
+    if not isinstance(place, Place):
+        return place if isinstance(place, Refused) else None
+    refused = _entry(state, request, place.order, change, rules, now_ms)
+    if refused is None:
+        place.taken(state, request.intent_id, change)
+    return refused
 
 
 def trading_state(state: LedgerState, account: str, book: str) -> TradingState:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from holdfast.contracts.codes import Code, ExitReason, ResultStatus, Role, UpdateKind
 from holdfast.contracts.exit_terms import parse_terms
 from holdfast.contracts.messages import OrderRequest, OrderReserve
-from holdfast.contracts.money import round_down, sub
+from holdfast.contracts.money import canonical, mul, round_down, sub
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow, book_id
 from holdfast.domain.exits import HARDNESS, displaces
 from holdfast.domain.invariants import exit_side, working_exits
@@ -41,6 +41,12 @@ def reserve_exit(
             state.put_book(book.evolve(refused_exit=f"{reason.value}: held by {staying[0].order_id}"), change)
         text = "exits as hard or harder already hold the whole quantity"
         return Refused(Code.EXIT_IN_FLIGHT, text, in_the_way=tuple(row.order_id for row in staying))
+    if order.fraction is not None:
+        share = round_down(mul(position.quantity, order.fraction), order.quantity_step)
+        if not share and order.fraction < 1:
+            text = f"{canonical(order.fraction)} of {canonical(position.quantity)} is less than one step of {canonical(order.quantity_step)}"
+            return Refused(Code.BELOW_MINIMUM, text, ResultStatus.INVALID)
+        order = order.evolve(quantity=share if order.fraction < 1 else None)
     for row in giving_way:
         state.put_order(to_canceling(row, Code.DISPLACED, now_ms, displaced=True), change)
     due = min(free, _of_ladder(position, order, staying, free))

@@ -4,7 +4,7 @@ A *mark* is the middle of bid and ask of the last quote that counts (`domain.mar
 high-water mark for ever, and a price that the exit scanner does not believe protects nobody.
 
 Profit is exact, because a position stores its exact cost: linear `quantity x mark - cost` in the quote currency,
-inverse `cost - quantity / mark` in the base currency, with the sign of the side.
+inverse `cost - quantity / mark` in the base currency, with the sign of the side, times the contract size.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +16,7 @@ from holdfast.contracts.messages import Tick
 from holdfast.contracts.money import ONE, ZERO, add, divide, mul, sub
 from holdfast.contracts.rows import PositionRow
 from holdfast.domain.market import Markets, Quote
+from holdfast.domain.matching import notional, worth
 
 TWO = Decimal(2)
 
@@ -30,7 +31,11 @@ class Mark:
 
 def price_of(quote: Quote) -> Decimal:
     """The mark that a good quote gives: its middle."""
-    return quote.bid if quote.bid == quote.ask else divide(add(quote.bid, quote.ask), TWO)
+    return middle(quote.bid, quote.ask)
+
+
+def middle(bid: Decimal, ask: Decimal) -> Decimal:
+    return bid if bid == ask else divide(add(bid, ask), TWO)
 
 
 class Marks:
@@ -51,19 +56,17 @@ class Marks:
 
 def value_in_settle(position: PositionRow, price: Decimal) -> Decimal:
     """What the position's quantity is worth at *price*, in its settlement currency."""
-    return (
-        divide(position.quantity, price) if position.kind is Kind.INVERSE else mul(position.quantity, price)
-    )
+    return worth(position.kind, position.quantity, price, position.contract_size)
 
 
 def notional_of(position: PositionRow, price: Decimal) -> Decimal:
     """The same in the quote currency: an inverse position is counted in it already."""
-    return position.quantity if position.kind is Kind.INVERSE else mul(position.quantity, price)
+    return notional(position.kind, position.quantity, price, position.contract_size)
 
 
 def unrealized_of(position: PositionRow, price: Decimal) -> Decimal:
     """Profit at *price* of what is still held, in the settlement currency."""
-    gain = sub(value_in_settle(position, price), position.cost)
+    gain = sub(value_in_settle(position, price), mul(position.cost, position.contract_size))
     return (
         gain
         if (position.side is PositionSide.LONG) is (position.kind is not Kind.INVERSE)

@@ -1,6 +1,6 @@
 """Who wishes: a producer that keeps its intents and repeats the unanswered ones with their ids, and one that means harm.
 
-Orders to open and close, with and without exits, market and limit; and beside them what strangers send: malformed, expired,
+Orders to open and close, with and without exits, market and limit, limits that take each other's place; and beside them what strangers send: malformed, expired,
 replayed, an id once more with other content, both sides at once.
 """
 
@@ -63,6 +63,8 @@ class Producer:
         """Wishes that were told two different ends."""
         self._controls = 0
         self._sides: dict[str, str] = {}
+        self._resting: dict[tuple[str, str, str], str] = {}
+        """Its newest resting entry, by account, symbol and side."""
         self.is_wishing = True
         self.eagerness = 2.0 ** dice.between("producer|eagerness", -1.5, 1.0)
         bus.taps.append(self._hear)
@@ -95,6 +97,11 @@ class Producer:
 
     def _keep(self, document: dict[str, Any], now: float) -> None:
         intent_id = f"w{len(self.wishes) + 1}"
+        if document.get("good_till") is not None:  # it rests: sometimes in the place of the one before
+            place = (document["account"], document["symbol"], document["side"])
+            if (before := self._resting.get(place)) and self._dice.roll("producer|replace") < 0.5:
+                document = {**document, "replaces": before}
+            self._resting[place] = intent_id
         body = orjson.dumps({"id": intent_id, "at": self._bus.wall_ms(), **document})
         self.wishes[intent_id] = Wish(body, now)
         self._send(body)

@@ -39,6 +39,7 @@ SOMETIMES: dict[str, str] = {
     "malformed intent answered": "",
     "entries refused for a full bus": "",
     "book unknown refused": "an entry was refused because an order of its book had no clear answer",
+    "entry replaced": "an entry took the place of another, which was canceled and proven ended first",
     "dead letter": "an entry could not be used, and was kept",
     "reconciled": "a fill reached the ledger though it was never told, or told and lost",
     "in hand at a crash": "a service died with work in hand, and its successor took it up",
@@ -115,6 +116,8 @@ class Sometimes:
         if order.get("claimed"):
             self._claimed.add(order_id)
         before = self._states.get(order_id)
+        if before is None and order.get("replaces"):
+            self.note("entry replaced")
         self._states[order_id] = state
         if state == before:
             return

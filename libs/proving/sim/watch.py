@@ -172,7 +172,7 @@ class Watch:
             )
             return ask(_APPLIED, key).fetchone() is not None
         if name == _RESERVE:
-            if ask(_ANSWERED, (document["intent_id"],)).fetchone():
+            if ask(_ANSWERED, (document["intent_id"],)).fetchone() or self._has_place(document):
                 return True
             epoch = ask("SELECT epoch FROM executors WHERE account = ?", (document["account"],)).fetchone()
             return epoch is not None and int(epoch[0]) > int(
@@ -181,6 +181,14 @@ class Watch:
         if name in _INBOX:
             return ask("SELECT 1 FROM inbox WHERE message_id = ?", (document["id"],)).fetchone() is not None
         return True
+
+    def _has_place(self, reserve: dict[str, Any]) -> bool:
+        """Whether the entry that it replaces is kept for it: then it is proposed again when that has ended."""
+        replaces = (reserve.get("order") or {}).get("replaces")
+        if replaces is None:
+            return False
+        rows = self._ledger.execute("SELECT body FROM orders WHERE intent_id = ?", (replaces,))
+        return any(orjson.loads(body).get("replaced_by") == reserve["intent_id"] for (body,) in rows)
 
     def leftovers(self) -> list[tuple[str, str]]:
         """At rest: entries of work streams that no consumer of their group has taken up, or finished with."""
