@@ -85,14 +85,8 @@ def _light(watcher: Watcher, picture: Picture) -> Cells:
 def _money(watcher: Watcher, picture: Picture) -> Cells:
     kpis, currency = picture.kpis, watcher.options.base_currency
     if kpis is None:
-        return {
-            "nav": NONE,
-            "nav-note": "the ledger is not known yet",
-            "unrealized": NONE,
-            "drawdown": NONE,
-            "exposure": NONE,
-            "realized": NONE,
-        }
+        unknown = dict.fromkeys(("nav", "unrealized", "drawdown", "exposure", "realized"), NONE)
+        return unknown | {"nav-note": "the ledger is not known yet"}
     note = f"in {currency}" if not kpis.nav_stale else f"last known, in {currency}: {kpis.nav_stale[0]}"
     return {
         "nav": money(kpis.nav), "nav-note": note, "nav@data-tone": "warn" if kpis.nav_stale else "",

@@ -284,10 +284,10 @@ def _asserts(node: ast.AST) -> bool:
 
 def _asserting_helpers() -> set[str]:
     """Names of functions of the tests that assert, themselves or through others of them."""
-    every = {function.name: function for name in TESTS for function in functions(tree(name))}
-    found = {key for key, function in every.items() if any(_asserts(node) for node in ast.walk(function))}
+    every = [(function.name, function) for name in TESTS for function in functions(tree(name))]
+    found = {key for key, function in every if any(_asserts(node) for node in ast.walk(function))}
     found |= {"raises", "warns", "fail", "run_state_machine_as_test"}
-    while more := {key for key, function in every.items() if key not in found and _calls(function) & found}:
+    while more := {key for key, function in every if key not in found and _calls(function) & found}:
         found |= more
     return found
 
