@@ -1,0 +1,79 @@
+"""The outcomes that the ledger keeps, as the learner holds them: asked for page by page at start, then as they come.
+
+What the learner has published itself it owes until the ledger has told that it is kept.
+"""
+
+from collections.abc import Iterator
+
+from holdfast.contracts.messages import SnapshotRequest
+from holdfast.contracts.outcomes import KeptOutcome, TradeOutcome
+from holdfast.contracts.streams import LEARNER, SNAPSHOT_REQUEST, TRADE_OUTCOME
+from holdfast.contracts.wire import Out, Outgoing
+from holdfast.runtime.ids import Ids
+
+ASK_AGAIN_MS = 5_000
+SEND_AGAIN_MS = 10_000
+MOST_OWED = 2_000
+
+
+class History:
+    """See the module. `kept` is by position id, at most *most* of them."""
+
+    def __init__(self, most: int, ids: Ids) -> None:
+        self._most, self._ids = most, ids
+        self.kept: dict[str, TradeOutcome] = {}
+        self.owed: dict[str, tuple[TradeOutcome, int]] = {}
+        """Position id -> what we published, and the steady time of that, ms."""
+        self.is_loaded = False
+        self.news = 0
+        """Outcomes that came in since it was last set to 0."""
+        self._asked, self._asked_ms, self._skip = "", 0, 0
+
+    def begin(self) -> None:
+        """Forget everything, and ask anew: at start, and when the ledger has another store."""
+        self.kept.clear()
+        self.owed.clear()
+        self.is_loaded, self._asked, self._skip = False, "", 0
+
+    def hear(self, message: KeptOutcome) -> None:
+        """News, or a part of an answer: also of one that somebody else has asked for."""
+        outcome = message.outcome
+        if outcome is not None:
+            self.owed.pop(outcome.position_id, None)
+            if outcome.position_id not in self.kept:
+                self.kept[outcome.position_id] = outcome
+                self.news += 1
+                self._trim()
+        if message.cause_id == self._asked and message.number >= message.last:
+            self.is_loaded = message.outcome is None or message.last >= message.of
+            self._skip, self._asked = message.last, ""
+
+    def _trim(self) -> None:
+        while len(self.kept) > self._most:
+            oldest = min(self.kept.values(), key=lambda one: (one.closed_at, one.position_id))
+            del self.kept[oldest.position_id]
+
+    def is_known(self, position_id: str) -> bool:
+        """Whether there is an outcome of that position, recorded or on its way."""
+        return position_id in self.kept or position_id in self.owed
+
+    def owe(self, outcome: TradeOutcome, steady_ms: int) -> Out:
+        """*outcome*, to be published, and again until it is kept."""
+        if len(self.owed) >= MOST_OWED:
+            del self.owed[next(iter(self.owed))]
+        self.owed[outcome.position_id] = (outcome, steady_ms)
+        return Out(TRADE_OUTCOME, outcome)
+
+    def turn(self, wall_ms: int, steady_ms: int) -> Iterator[Outgoing]:
+        """The next question, and what was published in vain."""
+        if not self.is_loaded and (not self._asked or steady_ms - self._asked_ms >= ASK_AGAIN_MS):
+            self._asked, self._asked_ms = self._ids.new(), steady_ms
+            why = "what was learned from closed trades"
+            request = SnapshotRequest(
+                id=self._asked, at=wall_ms, by=LEARNER, why=why, of="outcomes", skip=self._skip
+            )
+            yield Out(SNAPSHOT_REQUEST, request)
+        for position_id, (outcome, since) in self.owed.items():
+            if steady_ms - since >= SEND_AGAIN_MS:
+                self.owed[position_id] = (outcome, steady_ms)
+                yield Out(TRADE_OUTCOME, outcome)
