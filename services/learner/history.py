@@ -3,6 +3,7 @@
 What the learner has published itself it owes until the ledger has told that it is kept.
 """
 
+import logging
 from collections.abc import Iterator
 
 from holdfast.contracts.messages import SnapshotRequest
@@ -13,7 +14,12 @@ from holdfast.runtime.ids import Ids
 
 ASK_AGAIN_MS = 5_000
 SEND_AGAIN_MS = 10_000
+"""... the first time; each further time takes so much longer."""
+MOST_TIMES = 6
+"""A ledger that was restored from a backup may never have heard of the trade."""
 MOST_OWED = 2_000
+
+log = logging.getLogger("holdfast.learner")
 
 
 class History:
@@ -22,8 +28,8 @@ class History:
     def __init__(self, most: int, ids: Ids) -> None:
         self._most, self._ids = most, ids
         self.kept: dict[str, TradeOutcome] = {}
-        self.owed: dict[str, tuple[TradeOutcome, int]] = {}
-        """Position id -> what we published, and the steady time of that, ms."""
+        self.owed: dict[str, tuple[TradeOutcome, int, int]] = {}
+        """Position id -> what we published, the steady time of that, ms, and how often."""
         self.is_loaded = False
         self.news = 0
         """Outcomes that came in since it was last set to 0."""
@@ -61,7 +67,7 @@ class History:
         """*outcome*, to be published, and again until it is kept."""
         if len(self.owed) >= MOST_OWED:
             del self.owed[next(iter(self.owed))]
-        self.owed[outcome.position_id] = (outcome, steady_ms)
+        self.owed[outcome.position_id] = (outcome, steady_ms, 1)
         return Out(TRADE_OUTCOME, outcome)
 
     def turn(self, wall_ms: int, steady_ms: int) -> Iterator[Outgoing]:
@@ -73,7 +79,12 @@ class History:
                 id=self._asked, at=wall_ms, by=LEARNER, why=why, of="outcomes", skip=self._skip
             )
             yield Out(SNAPSHOT_REQUEST, request)
-        for position_id, (outcome, since) in self.owed.items():
-            if steady_ms - since >= SEND_AGAIN_MS:
-                self.owed[position_id] = (outcome, steady_ms)
-                yield Out(TRADE_OUTCOME, outcome)
+        for position_id, (outcome, since, times) in list(self.owed.items()):
+            if steady_ms - since < SEND_AGAIN_MS * times:
+                continue
+            if times >= MOST_TIMES:
+                log.warning("the ledger does not keep the outcome of %s: given up", position_id)
+                del self.owed[position_id]
+                continue
+            self.owed[position_id] = (outcome, steady_ms, times + 1)
+            yield Out(TRADE_OUTCOME, outcome)

@@ -15,7 +15,7 @@ from holdfast.contracts.outcomes import KeptOutcome
 from holdfast.contracts.wire import Out
 from holdfast.domain.market import Markets
 from services.learner.collector import GONE_MS, MOST_WATCHED, ORPHAN_MS, Collector, Limits
-from services.learner.history import ASK_AGAIN_MS, SEND_AGAIN_MS, History
+from services.learner.history import ASK_AGAIN_MS, MOST_TIMES, SEND_AGAIN_MS, History
 from services.learner.path import Path
 from services.learner.surroundings import Surroundings
 from services.learner.track import MOST_BYTES, outcome_id, row_of
@@ -404,6 +404,16 @@ def test_what_was_published_is_published_again_until_the_ledger_tells_that_it_is
     assert (history.owed, history.news) == ({}, 1)
     history.hear(news)
     assert history.news == 1, "the same again is no news"
+
+
+def test_what_the_ledger_never_keeps_is_given_up():
+    history = History(10, Numbers())
+    list(history.turn(T0, 0))
+    history.hear(kept(1, 0, 0, number=0, outcome=None))
+    history.owe(kept(2, 0, 0).outcome, 0)
+    sent = [out for hour in range(100) for out in history.turn(T0, hour * 3_600_000)]
+    assert len(sent) == MOST_TIMES - 1
+    assert not history.is_known("p2")
 
 
 def test_the_oldest_outcomes_leave_when_there_are_too_many():

@@ -83,8 +83,8 @@ def policy_in_force(holder: Holder, policy: ExitPolicy, kind: Kind, rules: Learn
 
     An intent's own keys still go over it. Learned percents are of the price move, so one of the margin is converted first.
     """
-    row = standing(holder, rules)
-    if row.mode is not LearnMode.APPLY or not row.version:
+    row = holder.learning.get(SCOPE)
+    if row is None or row.mode is not LearnMode.APPLY or not row.version:
         return policy
     values = tuple(holder.thresholds[row.version].values.items())
     return _under(policy, kind, row.version, values, tuple(rules.bounds.items()))
