@@ -18,6 +18,7 @@ from holdfast.domain.instruments import canonical_or
 from holdfast.domain.market import Markets, Quote
 from holdfast.domain.predictions import Predictions
 from holdfast.domain.thresholds import named_by
+from services.learner.named import Named
 from services.learner.path import Path
 from services.learner.surroundings import Surroundings
 from services.learner.track import Track, entered, row_of
@@ -49,8 +50,8 @@ class Limits:
 class Collector:
     """See the module. *markets*: which ticks count, and what time it is in them."""
 
-    def __init__(self, markets: Markets, limits: Limits) -> None:
-        self.markets, self._limits = markets, limits
+    def __init__(self, markets: Markets, limits: Limits, named: Named) -> None:
+        self.markets, self._limits, self._named_in = markets, limits, named
         self.tracks: dict[str, Track] = {}
         self._of_symbol: dict[str, dict[str, None]] = {}
         self._recent: deque[tuple[str, Quote]] = deque(maxlen=REMEMBERED_TICKS)
@@ -110,6 +111,10 @@ class Collector:
         while len(self._named) > MOST_WATCHED:
             del self._named[next(iter(self._named))]
 
+    def _named_of(self, row: PositionRow) -> tuple[str, ...]:
+        named = self._named.get(row.intent_id or "")
+        return self._named_in(row) if named is None else named
+
     def _row(self, row: PositionRow, steady_ms: int) -> None:
         if not row.is_open:
             return
@@ -125,7 +130,10 @@ class Collector:
 
     def _begin(self, row: PositionRow, steady_ms: int) -> None:
         track = Track(
-            row, Path(self._limits.path_points), steady_ms, named=self._named.get(row.intent_id or "", ())
+            row,
+            Path(self._limits.path_points),
+            steady_ms,
+            named=self._named_of(row),
         )
         track.signal_at = row.signal_at
         around = self._surroundings.get(row.symbol)
@@ -151,6 +159,8 @@ class Collector:
         track = self.tracks.get(trade.position_id)
         if track is None:
             self._orphans.setdefault(trade.position_id, (trade, steady_ms))
+            if len(self._orphans) > MOST_WATCHED:
+                del self._orphans[next(iter(self._orphans))]
         elif track.trade is None:
             self._close(track, trade)
 
@@ -159,12 +169,12 @@ class Collector:
         conditions = track.at_exit if around is None else around.now()
         track.close(trade, conditions, self._limits.watch_after_ms)
 
-    def adopt_orphans(self, is_known: Callable[[str], bool], steady_ms: int) -> None:
-        """Trades whose positions were never heard of: what is still known of their market is theirs. *is_known*: there is an outcome."""
+    def adopt_orphans(self, is_known: Callable[[Trade], bool], steady_ms: int) -> None:
+        """Trades whose positions were never heard of: what is still known of their market is theirs. *is_known*: nothing need be said."""
         for position_id, (trade, since) in list(self._orphans.items()):
-            if is_known(position_id):
+            if is_known(trade):
                 del self._orphans[position_id]
-            elif steady_ms - since >= ORPHAN_MS:
+            elif steady_ms - since >= ORPHAN_MS and len(self.tracks) < MOST_WATCHED:
                 self._begin(row_of(trade), steady_ms)
 
     def forget(self) -> None:

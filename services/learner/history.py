@@ -6,7 +6,7 @@ What the learner has published itself it owes until the ledger has told that it 
 import logging
 from collections.abc import Iterator
 
-from holdfast.contracts.messages import SnapshotRequest
+from holdfast.contracts.messages import SnapshotRequest, Trade
 from holdfast.contracts.outcomes import KeptOutcome, TradeOutcome
 from holdfast.contracts.streams import LEARNER, SNAPSHOT_REQUEST, TRADE_OUTCOME
 from holdfast.contracts.wire import Out, Outgoing
@@ -62,6 +62,13 @@ class History:
     def is_known(self, position_id: str) -> bool:
         """Whether there is an outcome of that position, recorded or on its way."""
         return position_id in self.kept or position_id in self.owed
+
+    def is_settled(self, trade: Trade) -> bool:
+        """Whether nothing need be said of *trade*: its outcome is known, or it is so old that the ledger would have dropped it."""
+        is_full = len(self.kept) >= self._most
+        return self.is_known(trade.position_id) or (
+            is_full and trade.at <= min(one.at for one in self.kept.values())
+        )
 
     def owe(self, outcome: TradeOutcome, steady_ms: int) -> Out:
         """*outcome*, to be published, and again until it is kept."""

@@ -18,7 +18,7 @@ from holdfast.contracts.money import canonical
 from holdfast.contracts.outcomes import KeptOutcome
 from holdfast.contracts.streams import EXIT_THRESHOLDS, LEARNER
 from holdfast.contracts.wire import Entry, Out, Outgoing, digest, entry_time_ms
-from holdfast.domain.exit_policy import ExitPolicy
+from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
 from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.learning_rules import LearningRules, day_began, own_values, standing, values_in_force
 from holdfast.domain.market import Markets
@@ -33,6 +33,7 @@ from services.learner.beside import beside
 from services.learner.collector import Collector, Limits
 from services.learner.history import History
 from services.learner.mind import Aims, Answer, Question, think
+from services.learner.named import named_in
 
 log = logging.getLogger("holdfast.learner")
 
@@ -59,6 +60,8 @@ class Options:
         )
     )
     propose_every: int = 25
+    policies: PolicyTable | None = None
+    """Of single accounts and symbols; None: `policy` is everybody's."""
     bad_print_pct: Decimal = Decimal(20)
 
     @classmethod
@@ -69,8 +72,9 @@ class Options:
             revert_confidence=float(own.revert_confidence), slippage_pct=settings.paper.slippage_pct, seed=own.seed,
         )  # fmt: skip
         limits = Limits(own.path_points, int(own.watch_after_s * 1000), int(own.feed_patience_s * 1000))
+        policies = policy_table(settings)
         return cls(
-            policy_table(settings).default, learning_rules(own), limits, aims, own.propose_every, settings.scanner.bad_print_pct
+            policies.default, learning_rules(own), limits, aims, own.propose_every, policies, settings.scanner.bad_print_pct
         )  # fmt: skip
 
 
@@ -80,7 +84,9 @@ class Learner:
     def __init__(self, view: LedgerView, clock: Clock, ids: Ids, options: Options) -> None:
         self._view, self._clock, self._ids, self._options = view, clock, ids, options
         self._own = own_values(options.policy)
-        self.collector = Collector(Markets(options.bad_print_pct), options.limits)
+        policies = options.policies or PolicyTable(options.policy)
+        named = partial(named_in, policies=policies, holder=view, rules=options.rules)
+        self.collector = Collector(Markets(options.bad_print_pct), options.limits, named)
         self.history = History(options.rules.keep_outcomes, ids)
         self._store_id = ""
         self._quality: ExitQuality | None = None
@@ -146,7 +152,7 @@ class Learner:
         wall, steady = self._clock.wall_ms(), self._clock.monotonic_ms()
         outputs = list(self.history.turn(wall, steady))
         if self.history.is_loaded:
-            self.collector.adopt_orphans(self.history.is_known, steady)
+            self.collector.adopt_orphans(self.history.is_settled, steady)
             done = self.collector.done(wall, steady)
             outputs += [
                 self.history.owe(one, steady) for one in done if not self.history.is_known(one.position_id)
@@ -180,7 +186,7 @@ class Learner:
         versions, rules = self._view.thresholds, self._options.rules
         in_force = versions.get(row.version)
         return Question(
-            outcomes=tuple(self.history.kept.values()), standing=row, in_force=in_force,
+            outcomes=tuple(one for one in self.history.kept.values() if one.path and not one.hole_ms), standing=row, in_force=in_force,
             before=None if in_force is None else versions.get(in_force.based_on),
             current=values_in_force(self._view, self._own, rules), own=self._own,
             day_began=day_began(self._view, self._own, rules, self._clock.wall_ms()), newest=max(versions, default=0),

@@ -2,25 +2,31 @@
 
 from collections import deque
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.contracts.codes import ExitReason, UpdateKind
+from holdfast.contracts.codes import ExitReason, LearnMode, UpdateKind
 from holdfast.contracts.exit_messages import Prediction
+from holdfast.contracts.exit_terms import ExitTerms
 from holdfast.contracts.messages import LedgerUpdated, Trade
 from holdfast.contracts.outcomes import KeptOutcome
 from holdfast.contracts.wire import Out
+from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
+from holdfast.domain.learning_rules import LearningRules
 from holdfast.domain.market import Markets
 from services.learner.collector import GONE_MS, MOST_WATCHED, ORPHAN_MS, Collector, Limits
 from services.learner.history import ASK_AGAIN_MS, MOST_TIMES, SEND_AGAIN_MS, History
+from services.learner.named import named_in
 from services.learner.path import Path
 from services.learner.surroundings import Surroundings
 from services.learner.track import MOST_BYTES, outcome_id, row_of
 from tests.unit._ledger import Mem, entry, fill, rules
 from tests.unit._state import BTC, T0, position, tick
+from tests.unit._store import proposal
 
 D = Decimal
 MINUTE = 60_000
@@ -86,7 +92,9 @@ class Stage:
     """A collector, and a market that moves once a second."""
 
     def __init__(self, **limits: Any) -> None:
-        self.collector = Collector(Markets(D(100_000)), Limits(**{"watch_after_ms": 10_000, **limits}))
+        self.collector = Collector(
+            Markets(D(100_000)), Limits(**{"watch_after_ms": 10_000, **limits}), lambda _: ("guessed",)
+        )
         self.now = T0
 
     @property
@@ -202,6 +210,22 @@ def test_what_the_intent_named_itself_is_said():
     stage = Stage()
     stage.say(*row.values(), orders=[mem.order("i")])
     assert next(iter(stage.collector.tracks.values())).named == ("max_hold_s", "min_hold_s", "stop_loss_pct")
+    stage.open("p2", intent_id="long-ago")
+    assert stage.collector.tracks["p2"].named == ("guessed",), "its order is not known any more"
+
+
+def test_of_an_order_that_is_not_known_any_more_what_differs_from_policy_and_version_was_named():
+    policies = PolicyTable(ExitPolicy(D(10), D(20), terms=ExitTerms(min_hold_s=D(120))))
+    mem = Mem(rules(policy=policies.default, learning=LearningRules(mode=LearnMode.APPLY)))
+    named = partial(named_in, policies=policies, holder=mem.view, rules=mem.rules.learning)
+    assert named(mem.open()) == ()
+    assert named(mem.open(symbol="ETH/USDT", intent="e", exits={"min_hold_s": "60"}, ttl_s="600")) == (
+        "max_hold_s",
+        "min_hold_s",
+    )
+    mem.do(proposal(1, stop_loss_pct="9.5"))
+    assert named(mem.open(symbol="SOL/USDT", intent="s")) == ()
+    assert named(mem.open(symbol="XRP/USDT", intent="x", stop_loss="10%")) == ("stop_loss_pct",)
 
 
 def test_after_a_start_the_path_is_taken_from_what_the_bus_keeps_and_a_hole_is_said():
@@ -414,6 +438,18 @@ def test_what_the_ledger_never_keeps_is_given_up():
     sent = [out for hour in range(100) for out in history.turn(T0, hour * 3_600_000)]
     assert len(sent) == MOST_TIMES - 1
     assert not history.is_known("p2")
+
+
+def test_a_trade_older_than_all_that_a_full_history_keeps_is_not_told_again():
+    history = History(2, Numbers())
+    trade = Stage().trade(position("old"))
+    for number in (1, 2):
+        assert not history.is_settled(trade)
+        message = kept(number, 0, 0, number=0)
+        history.hear(message.evolve(outcome=message.outcome.evolve(at=T0 + 5)))
+    assert history.is_settled(trade)
+    assert not history.is_settled(trade.evolve(at=T0 + 6))
+    assert history.is_settled(trade.evolve(position_id="p1", at=T0 + 6))
 
 
 def test_the_oldest_outcomes_leave_when_there_are_too_many():

@@ -131,6 +131,15 @@ async def test_it_does_not_think_while_nobody_wants_to_know(standing):
     assert stage.learner.question() is None
 
 
+async def test_nothing_is_learned_from_a_path_with_a_hole_or_from_none():
+    stage = Stage()
+    await stage.load()
+    whole, holed, bare = peaks(3)
+    await stage.hears(whole, holed.evolve(hole_ms=1), bare.evolve(path=[]))
+    assert [one.position_id for one in stage.learner.question().outcomes] == ["p0"]
+    assert stage.learner.beat()["details"]["outcomes"] == "3", "they count for exit quality"
+
+
 async def test_another_store_is_another_history():
     stage = Stage()
     await stage.load()
