@@ -21,7 +21,7 @@ from holdfast.domain.thresholds import named_by
 from services.learner.named import Named
 from services.learner.path import Path
 from services.learner.surroundings import Surroundings
-from services.learner.track import Track, entered, row_of
+from services.learner.track import Track, as_entered, entered, row_of
 
 log = logging.getLogger("holdfast.learner")
 
@@ -93,7 +93,7 @@ class Collector:
         still_open = set()
         for row in rows:
             still_open.add(row.position_id)
-            self._row(row, steady_ms)
+            self._row(row if row.position_id in self.tracks else as_entered(row), steady_ms)
         for position_id, track in self.tracks.items():
             if track.trade is None and position_id not in still_open:
                 track.gone_ms = track.gone_ms or steady_ms
@@ -129,12 +129,7 @@ class Collector:
             track.signal_at = row.signal_at or track.signal_at
 
     def _begin(self, row: PositionRow, steady_ms: int) -> None:
-        track = Track(
-            row,
-            Path(self._limits.path_points),
-            steady_ms,
-            named=self._named_of(row),
-        )
+        track = Track(row, Path(self._limits.path_points), steady_ms, named=self._named_of(row))
         track.signal_at = row.signal_at
         around = self._surroundings.get(row.symbol)
         if around is not None:

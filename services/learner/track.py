@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from holdfast.contracts.codes import StopBy
 from holdfast.contracts.exit_terms import parse_terms
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.money import ZERO, mul
@@ -88,6 +89,23 @@ class Track:
 def outcome_id(position_id: str) -> str:
     """The one id that the outcome of a position can have."""
     return "oc-" + digest(position_id)
+
+
+def as_entered(row: PositionRow) -> PositionRow:
+    """A row that has lived for a while, as it was right after its last entry fill: levels as they were asked for, nothing moved or sold.
+
+    When that fill was is not known any more once something has left; then the first fill stands for it.
+    """
+    left = row.sold if is_long(row) else row.bought
+    exits = seed_exits(
+        side=row.side, entry_price=row.entry_price, take_profit=row.take_profit_spec, stop_loss=row.stop_loss_spec, policy=_STAND_IN,
+        has_deadline=True,
+    )  # fmt: skip
+    return row.evolve(
+        quantity=entered(row), cost=row.entry_value or row.cost, take_profit=exits.take_profit, stop_loss=exits.stop_loss, stop_by=StopBy.SET,
+        trail_active=False, high_water=None, high_water_at=None, atr=None, laddered=ZERO, exit_value=ZERO,
+        changed_at=row.opened_at if left else row.changed_at, **{"sold" if is_long(row) else "bought": ZERO},
+    )  # fmt: skip
 
 
 def row_of(trade: Trade) -> PositionRow:

@@ -239,6 +239,20 @@ def test_after_a_start_the_path_is_taken_from_what_the_bus_keeps_and_a_hole_is_s
     assert track.hole_ms == 8_000
 
 
+def test_a_position_that_is_met_on_its_way_counts_as_it_was_entered():
+    entered = position(
+        bought=D(2), entry_value=D(200), stop_loss=D(97), stop_loss_spec="3%", take_profit=D(105), take_profit_spec="5%",
+        terms="trailing.distance_pct=2", changed_at=T0, opened_at=T0,
+    )  # fmt: skip
+    lived = entered.evolve(
+        quantity=D(1), cost=D(100), sold=D(1), exit_value=D(104), stop_loss=D(102), stop_by="trailing", trail_active=True, high_water=D(104),
+        high_water_at=T0 + 9, changed_at=T0 + 9, version=4,
+    )  # fmt: skip
+    stage = Stage()
+    stage.collector.rows([lived], [], stage.steady)
+    assert stage.collector.tracks["p1"].row == entered.evolve(version=4)
+
+
 def test_a_trade_that_nobody_watched_is_an_outcome_all_the_same():
     stage = Stage()
     row = position(terms="min_hold_s=60", opened_at=T0, changed_at=T0)
