@@ -6,7 +6,9 @@ from typing import Any
 
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.money import ONE, ZERO, add, divide, sub
+from holdfast.contracts.streams import LEARNER
 from holdfast.domain import kpi
+from holdfast.domain.learning_shown import exit_quality, shown, versions
 from holdfast.domain.registry import positions_state
 from services.dashboard.service import Watcher
 
@@ -77,9 +79,11 @@ def dead_letters(watcher: Watcher) -> list[Row]:
 
 
 def learning(watcher: Watcher) -> Row:
-    now = watcher.clock.wall_ms()
+    now, options, beat = watcher.clock.wall_ms(), watcher.options, watcher.services.beats.get(LEARNER)
+    details = {} if beat is None else beat.message.details
     return {
-        "thresholds": None if watcher.thresholds is None else watcher.thresholds.model_dump(mode="json"),
+        **shown(watcher.view, options.own, options.learning), "versions": versions(watcher.view), "exit_quality": exit_quality(details),
+        "last_look": details.get("last_look"),
         "predictions": [{**one.model_dump(mode="json"), "expired": one.expires_at <= now} for one in watcher.predictions.values()],
     }  # fmt: skip
 
@@ -149,7 +153,11 @@ DOCUMENTS: tuple[Read, ...] = (
     ("/status", status, "The light, its reasons, trading states, services, time unprotected."),
     ("/kpis", kpis, "NAV, drawdown, profit, exposure, win rate, profit factor."),
     ("/equity", equity, "Points of NAV and drawdown, cash after each closed trade, and marks."),
-    ("/learning", learning, "The exit policy as learned, and the models' newest views."),
+    (
+        "/learning",
+        learning,
+        "Exit thresholds: mode, version in force, policy, bounds, versions with evidence; exit quality; the models' newest views.",
+    ),
 )
 LISTS: tuple[Read, ...] = (
     ("/positions", positions, "Open positions at mark, what is not armed first."),

@@ -64,7 +64,6 @@ def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
     app.follow(streams.DEAD_LETTER, watcher.on_dead_letters, last=DEAD_BACK)
     app.follow(streams.ALERT, watcher.on_alerts, last=ALERTS_BACK)
     app.follow(streams.PREDICTION, watcher.on_predictions, last=MODELS_BACK)
-    app.follow(streams.EXIT_THRESHOLDS, watcher.on_thresholds, last=1)
     app.follow(streams.EXIT_EVALUATED, watcher.on_evaluated, last=EVALUATIONS_BACK)
     app.presence(watcher.on_presence)
     app.every(LOOK_EVERY_S, watcher.on_time)

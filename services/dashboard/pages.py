@@ -8,9 +8,10 @@ from services.dashboard import api
 from services.dashboard.screen import Cells
 from services.dashboard.service import Watcher
 from services.dashboard.stories import Teller
-from services.dashboard.words import duration, money, percent, price, short_age, signed, tone
+from services.dashboard.words import NONE, duration, money, percent, price, short_age, signed, tone
 
-SHOWN_TRADES, SHOWN_LETTERS, SHOWN_BOOKS = 100, 100, 1_000
+SHOWN_TRADES, SHOWN_LETTERS, SHOWN_VERSIONS, SHOWN_BOOKS = 100, 100, 50, 1_000
+OFF = "off"
 
 
 def _trade_of(watcher: Watcher, position_id: str) -> Trade | None:
@@ -91,13 +92,7 @@ def _trade(trade: Trade) -> Cells:
 
 
 def learning(watcher: Watcher) -> dict[str, Any]:
-    now, found = watcher.clock.wall_ms(), watcher.thresholds
-    thresholds = None
-    if found is not None:
-        thresholds = {
-            "version": str(found.version), "at": str(found.at), "evidence": found.evidence or "none given",
-            "values": {name: canonical(value) for name, value in sorted(found.values.items())},
-        }  # fmt: skip
+    found, now = api.learning(watcher), watcher.clock.wall_ms()
     models = [
         {
             "model": one.model, "symbol": one.symbol, "direction": one.direction, "confidence": percent(one.confidence, 0), "at": str(one.at),
@@ -105,7 +100,41 @@ def learning(watcher: Watcher) -> dict[str, Any]:
         }
         for one in reversed(watcher.predictions.values())
     ]  # fmt: skip
-    return {"thresholds": thresholds, "models": models}
+    return {
+        "mode": found["mode"], "frozen": found["frozen"], "by": found["by"], "why": found["why"], "in_force": str(found["version"]),
+        "applied": found["applied"], "last_look": found["last_look"], "thresholds": [_threshold(row) for row in found["thresholds"]],
+        "versions": [_version(row) for row in found["versions"][:SHOWN_VERSIONS]], "tiles": _quality(found["exit_quality"]), "models": models,
+    }  # fmt: skip
+
+
+def _threshold(row: dict[str, Any]) -> Cells:
+    return {
+        "name": row["name"], "unit": row["unit"], "policy": OFF if row["policy"] is None else canonical(row["policy"]),
+        "learned": NONE if row["learned"] is None else canonical(row["learned"]),
+        "in_force": OFF if row["in_force"] is None else canonical(row["in_force"]),
+        "bounds": f"{canonical(row['low'])} to {canonical(row['high'])}", "step": canonical(row["step_per_day"]),
+        "safety": "only tighter" if row["safety"] else "",
+    }  # fmt: skip
+
+
+def _version(row: dict[str, Any]) -> Cells:
+    return {
+        "version": str(row["version"]), "at": str(row["at"]), "by": row["by"], "why": row["why"],
+        "what": "in shadow" if not row["adopted"] else "adopted" if row["restores"] is None else f"back to {row['restores']}",
+        "values": ", ".join(f"{name} {value}" for name, value in row["values"].items()) or "the policy's own",
+        "evidence": ", ".join(f"{name} {value}" for name, value in row["evidence"].items()) or "none given",
+    }  # fmt: skip
+
+
+def _quality(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    hold, average, worst = found["average_hold_s"], found["average_slip_pct"], found["worst_slip_pct"]
+    slips = [NONE if slip is None else f"{price(slip)} %" for slip in (average, worst)]
+    return [
+        ("Outcomes kept", NONE if found["outcomes"] is None else str(found["outcomes"]), "closed trades with their paths"),
+        ("Premature exits", percent(found["premature_share"], 0), f"of {found['soft_losses'] or 0} soft exits at a loss"),
+        ("Average hold", NONE if hold is None else duration(int(hold * 1000)), "market time"),
+        ("Slip of stops", slips[0], f"worse than the level; at worst {slips[1]}"),
+    ]  # fmt: skip
 
 
 def dead_letters(watcher: Watcher, requeued: dict[str, str]) -> list[dict[str, Any]]:

@@ -11,19 +11,22 @@ from typing import Any, Self
 
 from holdfast.contracts.alarms import Alert
 from holdfast.contracts.codes import AlertState
-from holdfast.contracts.exit_messages import ExitEvaluated, ExitThresholds, Prediction
+from holdfast.contracts.exit_messages import ExitEvaluated, Prediction
 from holdfast.contracts.messages import DeadLetter, Heartbeat, LedgerUpdated, OrderBlocked, Tick, Trade
 from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.contracts.streams import LEDGER
 from holdfast.contracts.wire import Entry, Outgoing, entry_time_ms
 from holdfast.domain import kpi
 from holdfast.domain.instruments import tick_of_book
+from holdfast.domain.learning_rules import LearningRules, own_values
 from holdfast.domain.light import Beat, Light, LightInputs, Limits, armed_by, light
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.valuation import Marks, Rates
 from holdfast.domain.view import LedgerView
 from holdfast.domain.watch import Changes, Seen, Services, Trades, watched
 from holdfast.runtime.clock import Clock
+from holdfast.runtime.exit_settings import policy_table
+from holdfast.runtime.learner_settings import learning_rules
 from holdfast.runtime.settings import Settings
 
 BEHIND_MS = 3_000
@@ -48,6 +51,9 @@ class Options:
     capital: Decimal = Decimal(100_000)
     base_currency: str = "USDT"
     bad_print_pct: Decimal = Decimal(20)
+    own: Mapping[str, Decimal] = field(default_factory=dict)
+    """The policy's own thresholds."""
+    learning: LearningRules = field(default_factory=LearningRules)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -59,6 +65,7 @@ class Options:
         )
         return cls(
             limits, tuple(settings.accounts), settings.ledger.capital, settings.ledger.base_currency, settings.scanner.bad_print_pct,
+            own_values(policy_table(settings).default), learning_rules(settings.learner),
         )  # fmt: skip
 
 
@@ -153,7 +160,6 @@ class Watcher:
         """By the id of its entry on dead.letter, oldest first."""
         self.dead_count = 0
         self.predictions: dict[tuple[str, str], Prediction] = {}
-        self.thresholds: ExitThresholds | None = None
         self.evaluated: dict[str, ExitEvaluated] = {}
         """By position id: how every exit rule stood lately, as the scanner says."""
         self.alarms: dict[str, Alert] = {}
@@ -270,12 +276,6 @@ class Watcher:
                 self.predictions[key] = entry.message
                 if len(self.predictions) > LAST_BLOCKED:
                     del self.predictions[next(iter(self.predictions))]
-        return []
-
-    async def on_thresholds(self, batch: Sequence[Entry]) -> list[Outgoing]:
-        for entry in batch:
-            if isinstance(entry.message, ExitThresholds):
-                self.thresholds = entry.message
         return []
 
     async def on_evaluated(self, batch: Sequence[Entry]) -> list[Outgoing]:

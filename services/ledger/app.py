@@ -9,12 +9,15 @@ from holdfast.contracts.wire import Outgoing
 from holdfast.domain.limits import Limits
 from holdfast.domain.reservation import Rules
 from holdfast.runtime.exit_settings import policy_table
+from holdfast.runtime.learner_settings import learning_rules
 from holdfast.runtime.settings import Settings
 from holdfast.store.opening import OpenStore, open_store
 from services.ledger.service import Ledger
 
 HEAL_EVERY_S = 0.5
 SNAPSHOT_CHECK_S = 0.2
+OUTCOMES_AT_ONCE = 20
+"""Outcomes in one commit: they are large, and nothing waits for them."""
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -29,6 +32,7 @@ def rules_of(settings: Settings) -> Rules:
         spot_short=settings.paper.spot_short,
         capital=settings.ledger.capital,
         base_currency=settings.ledger.base_currency,
+        learning=learning_rules(settings.learner),
     )
 
 
@@ -72,6 +76,8 @@ def build(
     app.work(streams.ORDER_STATUS, ledger.on_work, batch=batch, on_dead=ledger.on_dead)
     app.work(streams.EXIT_ADJUST, ledger.on_work, batch=batch)
     app.work(streams.CONTROL, ledger.on_work, batch=batch)
+    app.work(streams.EXIT_THRESHOLDS, ledger.on_work, batch=batch)
+    app.work(streams.TRADE_OUTCOME, ledger.on_work, batch=OUTCOMES_AT_ONCE)
     app.work(streams.SNAPSHOT_REQUEST, ledger.on_snapshot_requests, batch=batch)
     app.every(SNAPSHOT_CHECK_S, ledger.on_time)
     app.every(HEAL_EVERY_S, heal)

@@ -5,12 +5,20 @@ Everything here is a function of the journal's row, so it can be published again
 
 from collections.abc import Iterator
 
-from holdfast.contracts.messages import DeadLetter, IntentResult, LedgerUpdated, OrderReserve
+from holdfast.contracts.messages import (
+    DeadLetter,
+    IntentResult,
+    LedgerUpdated,
+    OrderReserve,
+    SnapshotRequest,
+)
+from holdfast.contracts.outcomes import KeptOutcome, TradeOutcome
 from holdfast.contracts.rows import IntentRow
 from holdfast.contracts.streams import (
     DEAD_LETTER,
     INTENT_RESULT,
     LEDGER,
+    LEDGER_OUTCOME,
     LEDGER_TRADE,
     LEDGER_UPDATED,
     ORDER_BLOCKED,
@@ -18,6 +26,10 @@ from holdfast.contracts.streams import (
 from holdfast.contracts.wire import Entry, Numbered, Out, Outgoing, digest
 from holdfast.domain.ledger_state import Known
 from holdfast.store.batch import Journaled
+from holdfast.store.store import Store
+
+OUTCOMES_IN_PAGE = 10
+"""Outcomes are large, and the ledger does nothing else while it answers."""
 
 
 def numbered(row: Journaled) -> Numbered:
@@ -57,6 +69,28 @@ def tampered(entry: Entry, known: Known, now_ms: int) -> Iterator[Outgoing]:
             deliveries=entry.deliveries,
         ),
     )
+
+
+def news_of(kept: TradeOutcome, sent: TradeOutcome, now_ms: int) -> Out:
+    """That an outcome is kept: the one that came first, whatever was *sent* again."""
+    return Out(
+        LEDGER_OUTCOME, KeptOutcome(id=f"k-{kept.position_id}", cause_id=sent.id, at=now_ms, outcome=kept)
+    )
+
+
+def page_of(store: Store, request: SnapshotRequest, now_ms: int) -> list[Outgoing]:
+    """The answer to a request for outcomes: the next ones, each in an entry of its own. Raises Transient."""
+    found, count = store.outcomes(request.skip, OUTCOMES_IN_PAGE)
+    common = {"cause_id": request.id, "at": now_ms, "last": request.skip + len(found), "of": count}
+    if not found:
+        return [Out(LEDGER_OUTCOME, KeptOutcome(id=f"k-{request.id}", number=request.skip, **common))]
+    return [
+        Out(
+            LEDGER_OUTCOME,
+            KeptOutcome(id=f"k-{request.id}-{number}", number=number, outcome=outcome, **common),
+        )
+        for number, outcome in enumerate(found, request.skip + 1)
+    ]
 
 
 def result(intent: IntentRow, update: LedgerUpdated) -> IntentResult:

@@ -11,36 +11,29 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 
-from holdfast.contracts.base import ContractViolation, Message
+from holdfast.contracts.base import Message
 from holdfast.contracts.codes import UpdateKind
-from holdfast.contracts.exit_messages import ExitAdjust
-from holdfast.contracts.messages import (
-    Control,
-    Fill,
-    LedgerUpdated,
-    OrderReserve,
-    OrderStatus,
-    SnapshotRequest,
-)
+from holdfast.contracts.messages import Fill, LedgerUpdated, OrderReserve, SnapshotRequest
+from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.rows import BookRow, book_id
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
 from holdfast.contracts.wire import Entry, Outgoing, Trim, digest
 from holdfast.domain.invariants import check_book
 from holdfast.domain.ledger_state import Change, Known, LedgerState
+from holdfast.domain.outcomes import check as check_outcome
 from holdfast.domain.reservation import Rules
-from holdfast.domain.reserve import reserve
-from holdfast.domain.settle import dispute, fill_digest, settle_fill, settle_status
-from holdfast.domain.steer import adjust, control
+from holdfast.domain.settle import dispute, fill_digest
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import Terminal
 from holdfast.store.batch import Batch, Journaled, chain, encoded
 from holdfast.store.store import Store
-from services.ledger.outbox import caused, numbered, tampered
-from services.ledger.replaced import look_up_replaced
+from services.ledger.decide import decide, look_up
+from services.ledger.outbox import caused, news_of, numbered, page_of, tampered
 from services.ledger.snapshot import build_snapshot
 
 log = logging.getLogger("holdfast.ledger")
@@ -104,19 +97,24 @@ class Ledger:
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def on_work(self, entries: Sequence[Entry]) -> list[Outgoing]:
-        """A batch of order.reserve, fill, order.status, exit.adjust or control."""
+        """A batch of order.reserve, fill, order.status, exit.adjust, control, exit.thresholds or trade.outcome."""
         readable = [entry for entry in entries if entry.message is not None]
         return await self._in_thread(lambda: self._apply(readable))
 
     async def on_snapshot_requests(self, entries: Sequence[Entry]) -> list[Outgoing]:
-        """Any number of requests in one batch are answered by one snapshot."""
-        wishes = {
-            f"{entry.message.by} ({entry.message.why})"
-            for entry in entries
-            if isinstance(entry.message, SnapshotRequest)
-        }
-        log.info("snapshot asked for by %s", ", ".join(sorted(wishes)[:5]))
-        return await self._in_thread(self._snapshot)
+        """Any number of requests in one batch are answered by one snapshot; each for outcomes by its own answer."""
+        asked = [entry.message for entry in entries if isinstance(entry.message, SnapshotRequest)]
+        wishes = {f"{request.by} ({request.why})" for request in asked if request.of == "state"}
+        outputs: list[Outgoing] = []
+        if wishes:
+            log.info("snapshot asked for by %s", ", ".join(sorted(wishes)[:5]))
+            outputs += await self._in_thread(self._snapshot)
+        for request in asked:
+            if request.of == "outcomes":
+                outputs += await self._in_thread(
+                    partial(page_of, self._store, request, self._clock.wall_ms())
+                )
+        return outputs
 
     async def on_dead(self, entry: Entry) -> list[Outgoing]:
         """A fill or status could not be applied: its book is disputed. No entries there, red light, until a person looks."""
@@ -158,16 +156,19 @@ class Ledger:
         """Decide and commit; what was caused. Raises Transient, ConstraintBroken, ContractViolation or Terminal."""
         missed = self._make_sure()
         messages = [entry.message for entry in entries if entry.message is not None]
-        known = self._look_up(messages)
+        known = look_up(self._store, self.state, messages)
         now_ms = self._clock.wall_ms()
         applied = _Applied(seq=self.seq, hash=self.hash)
         self.state.begin()
         try:
             for entry, message in zip(entries, messages, strict=True):
                 applied.outputs += tampered(entry, known, now_ms)
-                self._record(self._decide(message, known, now_ms), applied, now_ms)
+                if isinstance(message, TradeOutcome):
+                    self._keep(message, known, applied, now_ms)
+                    continue
+                self._record(decide(self.state, message, known, self._rules, now_ms), applied, now_ms)
                 self._note(message, known, applied)
-            if applied.batch.updates or applied.batch.inbox:
+            if not applied.batch.is_empty:
                 self._store.commit(applied.batch)
         except BaseException:
             self.state.rollback()
@@ -194,51 +195,15 @@ class Ledger:
             outputs += [numbered(row), *caused(LedgerUpdated.model_validate_json(row.body))]
         return outputs
 
-    def _look_up(self, messages: Sequence[Message]) -> Known:
-        intents: set[str] = set()
-        orders: set[str] = set()
-        fills: list[Fill] = []
-        others: list[str] = []
-        for message in messages:
-            if isinstance(message, OrderReserve):
-                intents.add(message.intent_id)
-            elif isinstance(message, Fill):
-                fills.append(message)
-                orders.add(message.order_id)
-            elif isinstance(message, OrderStatus):
-                orders.add(message.order_id)
-                others.append(message.id)
-            else:
-                others.append(message.id)
-        live = self.state.orders
-        intents.update(live[order].intent_id for order in orders if order in live)
-        ended = [order for order in orders if order and order not in live]
-        known = self._store.look_up(intents=list(intents), orders=ended, fills=fills, messages=others)
-        more = [row.intent_id for row in known.orders.values() if row.intent_id not in known.intents]
-        if more:
-            known.intents |= self._store.look_up(intents=more).intents
-        look_up_replaced(messages, known, live, self._store.look_up)
-        return known
-
-    def _decide(self, message: Message, known: Known, now_ms: int) -> Change:
-        if isinstance(message, OrderReserve):
-            return reserve(self.state, message, known, self._rules, now_ms)
-        if isinstance(message, Fill):
-            return settle_fill(self.state, message, known, self._rules, now_ms)
-        before = known.messages.get(message.id)
-        if before is not None:
-            if before and before != digest(
-                message.body()
-            ):  # empty: known from a rebuilt store, by its id alone
-                raise ContractViolation("id", f"{message.id} was used before with other content")
-            return Change(UpdateKind.STATUS, message.id)
-        if isinstance(message, OrderStatus):
-            return settle_status(self.state, message, known, now_ms)
-        if isinstance(message, Control):
-            return control(self.state, message, now_ms)
-        if isinstance(message, ExitAdjust):
-            return adjust(self.state, message, now_ms)
-        raise Terminal(f"the ledger has no handler for {type(message).__name__}")
+    def _keep(self, outcome: TradeOutcome, known: Known, applied: _Applied, now_ms: int) -> None:
+        """The outcome of a trade: kept beside the journal, once; whoever sends it again is told what is kept."""
+        kept = known.outcomes.get(outcome.position_id)
+        if kept is None:
+            check_outcome(outcome, known.trades.get(outcome.position_id))
+            kept = known.outcomes[outcome.position_id] = outcome
+            applied.batch.note(outcome, applied.seq)
+            applied.batch.keep_outcomes = self._rules.learning.keep_outcomes
+        applied.outputs.append(news_of(kept, outcome, now_ms))
 
     def _note(self, message: Message, known: Known, applied: _Applied) -> None:
         """Remember, in the same transaction, a message that has no key of its own in the tables."""

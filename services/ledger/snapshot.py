@@ -47,7 +47,7 @@ def build_snapshot(
         )
 
 
-_TABLES = ("books", "positions", "orders", "control", "totals", "quarantine", "nav")
+_TABLES = ("books", "positions", "orders", "control", "totals", "quarantine", "nav", "learning", "thresholds")
 
 
 def _groups(state: LedgerState) -> Iterator[dict[str, list[Any]]]:

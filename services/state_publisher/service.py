@@ -25,10 +25,11 @@ from holdfast.contracts.rows import (
     QuarantineRow,
     TotalRow,
 )
-from holdfast.contracts.streams import LEDGER
+from holdfast.contracts.streams import LEARNER, LEDGER
 from holdfast.contracts.wire import Entry, Outgoing, entry_time_ms
 from holdfast.domain import kpi
 from holdfast.domain.instruments import tick_of_book
+from holdfast.domain.learning_shown import exit_quality
 from holdfast.domain.light import Beat, LightInputs, Limits, light
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
@@ -348,13 +349,15 @@ class StatePublisher:
     def _write(self, picture: Picture) -> kpi.Kpis:
         options, kpis = self._options, self._appraiser.appraise(self._kpi_inputs(picture))
         quality = kpi.trade_quality(picture.trades, Rates(picture.marks, options.base_currency))
+        learner = picture.beats.get(LEARNER)
         self._files.write(
             header=picture.header,
             positions=positions_state(
                 picture.positions, picture.marks, picture.now_ms, options.limits.max_tick_age_ms
             ),
             ledger=positions_ledger(picture.positions),
-            kpis=kpi.document(kpis, self._history, quality, options.base_currency),
+            kpis=kpi.document(kpis, self._history, quality, options.base_currency)
+            | {"exit_quality": exit_quality(learner.message.details if learner else {})},
             rewound=picture.rewound,
         )
         return kpis

@@ -185,12 +185,14 @@ def test_learning_shows_what_models_and_learner_have_said(stage, page):
         EXIT_THRESHOLDS,
         id=stage.new_id(),
         at=now,
-        version=3,
-        values={"min_hold_s": "30"},
-        evidence="120 trades",
+        version=1,
+        values={"min_hold_s": "90"},
+        evidence={"trades": "120"},
+        by="learner",
+        why="120 trades say so",
     )
     stage.wait(
-        lambda: stage.get("/api/learning")["predictions"] and stage.get("/api/learning")["thresholds"],
+        lambda: stage.get("/api/learning")["predictions"] and stage.get("/api/learning")["versions"],
         "both to be heard",
     )
 
@@ -198,7 +200,9 @@ def test_learning_shows_what_models_and_learner_have_said(stage, page):
 
     assert "oracle" in page.inner_text("main")
     assert "80 %" in page.inner_text("main")
-    assert "Version 3" in page.inner_text("main")
+    assert "Mode shadow. New positions get the policy" in page.inner_text("main")
+    assert "min_hold_s 90" in page.inner_text("main")
+    assert "trades 120" in page.inner_text("main")
 
 
 def test_logs_say_where_they_are_when_up_does_not_keep_them(stage, page):

@@ -10,6 +10,7 @@ from pathlib import Path
 from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
+from holdfast.contracts import outcomes as o
 from holdfast.contracts import rows as r
 from holdfast.contracts.base import Message
 from holdfast.contracts.codes import (
@@ -20,6 +21,7 @@ from holdfast.contracts.codes import (
     ExitReason,
     FillKind,
     Kind,
+    LearnMode,
     Leg,
     OrderState,
     OrderType,
@@ -96,9 +98,22 @@ TRADE = m.Trade(
     strategy="trend", intent_id="i-0", highest_price=D(44000), lowest_price=D(41000), path=[(T0, D(43000)), (T0 + 7, D(41000))],
     thresholds={"stop_loss_pct": "10"},
 )  # fmt: skip
+LEARNING = r.LearningRow(mode=LearnMode.APPLY, frozen=True, version=5, by="ann", why="holidays", at=T0)
+VERSION = r.ThresholdsRow(
+    version=5, values={"stop_loss_pct": D("9.5")}, based_on=4, restores=3, adopted=True, evidence={"trades": "2000"}, by="learner",
+    why="better by 0.1 %", at=T0,
+)  # fmt: skip
+OUTCOME = o.TradeOutcome(
+    **ABOUT, position_id="p-1", row=POSITION, closed_at=T0 + 9, exit_reason=ExitReason.STOP_LOSS, exit_price=D(41000), trigger_level=D(41010),
+    realized_pnl=D("-4.1"), named=["stop_loss_pct"], signal_at=T0 + 5,
+    path=[o.PathPoint(at=T0 + 2, first=D(43000), low=D(42000), high=D(44000), last=D(43500))], through=T0 + 90,
+    predictions=[o.SeenPrediction(at=T0 + 3, expires_at=T0 + 8, model="lstm", direction="short", confidence=D("0.75"))],
+    at_entry=o.MarketConditions(atr=D("12.5"), spread_pct=D("0.01"), volatility_pct=D("0.2")), at_exit=o.MarketConditions(atr=D(13)),
+    hole_ms=1500,
+)  # fmt: skip
 ROWS = {
     "positions": [POSITION], "orders": [ORDER], "books": [BOOK_ROW], "control": [CONTROL_ROW], "totals": [TOTAL], "quarantine": [QUARANTINE],
-    "nav": [NAV], "executors": {"main": 4},
+    "nav": [NAV], "learning": [LEARNING], "thresholds": [VERSION], "executors": {"main": 4},
 }  # fmt: skip
 
 EXAMPLES: tuple[Message, ...] = (
@@ -137,7 +152,7 @@ EXAMPLES: tuple[Message, ...] = (
         **ABOUT, snapshot_id="s-1:42:7", seq=42, chain="0f" * 16, store_id="s-1", epoch=2, part=1, parts=2, checksum="ab" * 16, **ROWS
     ),
     TRADE,
-    m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot"),
+    m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot", of="outcomes", skip=10),
     x.ExitAdjust(
         **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail",
         stop_by=StopBy.TRAILING, trail_active=True, high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), terms="min_hold_s=60",
@@ -154,7 +169,11 @@ EXAMPLES: tuple[Message, ...] = (
         vetoes=[x.RuleVerdict(rule="min_hold", fires=True, hard=False, text="9 ms of market time are left")],
     ),
     x.Prediction(**ABOUT, symbol="BTC/USDT", direction="short", confidence=D("0.75"), model="lstm", expires_at=T0 + 60_000),
-    x.ExitThresholds(**ABOUT, version=5, values={"stop_loss_pct": D("9.5")}, evidence="2,000 trades"),
+    x.ExitThresholds(
+        **ABOUT, version=5, values={"stop_loss_pct": D("9.5")}, based_on=4, evidence={"trades": "2000"}, by="learner", why="better by 0.1 %"
+    ),
+    OUTCOME,
+    o.KeptOutcome(**ABOUT, number=3, last=10, of=12, outcome=OUTCOME),
     m.Control(**ABOUT, state=TradingState.HALTED, scope=Scope.ACCOUNT, target="main", by="ann", why="news"),
     m.Heartbeat(
         **ABOUT, service="exit_scanner", instance="0", incarnation="x-1", started_at=T0, seq=42, lag=1, pending=2, oldest_pending_ms=3,

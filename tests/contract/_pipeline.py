@@ -18,6 +18,7 @@ from holdfast.contracts.streams import (
     EXECUTOR,
     EXIT_SCANNER,
     HEARTBEAT,
+    LEARNER,
     LEDGER,
     LEDGER_SNAPSHOT,
     LEDGER_TRADE,
@@ -31,6 +32,7 @@ from holdfast.runtime.clock import SystemClock
 from services.alerts.app import build as build_alerts
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
+from services.learner.app import build as build_learner
 from services.ledger.app import build as build_ledger
 from services.state_publisher.app import build as build_publisher
 from tests.contract._bus import Bus, settings_for
@@ -42,6 +44,7 @@ BUILDERS = {
     EXIT_SCANNER: build_scanner,
     STATE_PUBLISHER: build_publisher,
     ALERTS: build_alerts,
+    LEARNER: build_learner,
 }
 TRADING = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER)
 """What a pipeline runs where a test names nobody."""

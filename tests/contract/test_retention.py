@@ -5,8 +5,8 @@ import pytest
 from holdfast.bus import groups
 from holdfast.bus.connection import Publisher
 from holdfast.bus.groups import create_groups, groups_of, lag_and_pending, oldest_needed, trim_work
-from holdfast.contracts.exit_messages import ExitThresholds
-from holdfast.contracts.streams import CONTROL, EXIT_THRESHOLDS, LEDGER, STREAMS, Reading
+from holdfast.contracts.exit_messages import Prediction
+from holdfast.contracts.streams import CONTROL, LEDGER, PREDICTION, STREAMS, Reading
 from holdfast.contracts.wire import Out
 from tests.contract._echo import order
 
@@ -90,19 +90,19 @@ async def test_publishing_never_trims_work(bus):
 
 async def test_capped_views_are_capped(bus):
     """About: whole nodes of 100 entries are let go."""
-    publisher = Publisher(bus.redis, "learner")
-    for start in range(0, 3000, 500):
+    publisher = Publisher(bus.redis, "model")
+    prediction = Prediction(
+        id="t", at=1, symbol="BTC/USDT", direction="hold", confidence="1", model="m", expires_at=2
+    )
+    for start in range(0, 12_000, 500):
         await publisher.publish(
-            [
-                Out(EXIT_THRESHOLDS, ExitThresholds(id=f"t-{number}", at=1, version=1, values={}))
-                for number in range(start, start + 500)
-            ]
+            [Out(PREDICTION, prediction.evolve(id=f"t-{number}")) for number in range(start, start + 500)]
         )
-    newest = await bus.of(EXIT_THRESHOLDS)
+    newest = await bus.of(PREDICTION)
 
-    assert EXIT_THRESHOLDS.maxlen is not None
-    assert EXIT_THRESHOLDS.maxlen <= len(newest) < EXIT_THRESHOLDS.maxlen + 200
-    assert newest[-1].id == "t-2999"
+    assert PREDICTION.maxlen is not None
+    assert PREDICTION.maxlen <= len(newest) < PREDICTION.maxlen + 200
+    assert newest[-1].id == "t-11999"
 
 
 def test_every_view_but_the_ledgers_two_has_a_cap():

@@ -180,7 +180,6 @@ VIEWS = [
     if stream.reading is Reading.VIEW and stream not in OF_THE_LEDGER
     for service in stream.consumers
     if service in ALL
-    and (service, stream.name) != (LEDGER, "exit.thresholds")  # the learner's, which is not here yet
 ]
 
 

@@ -41,6 +41,7 @@ from services.dashboard.app import build as build_dashboard
 from services.demo.app import build as build_demo
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
+from services.learner.app import build as build_learner
 from services.ledger.app import build as build_ledger
 from services.market_feed.app import build as build_feed
 from services.state_publisher.app import build as build_publisher
@@ -48,7 +49,7 @@ from tests.contract._wait import wait_until
 
 BUILDERS = {
     "ledger": build_ledger, "executor": build_executor, "exit_scanner": build_scanner, "state_publisher": build_publisher,
-    "market_feed": build_feed, "dashboard": build_dashboard, "alerts": build_alerts, DEMO: build_demo,
+    "market_feed": build_feed, "dashboard": build_dashboard, "alerts": build_alerts, "learner": build_learner, DEMO: build_demo,
 }  # fmt: skip
 TRADING = ("ledger", "executor", "exit_scanner")
 MINE = {"symbols": ["BTC/USDT"], "max_notional": "1000", "rate_per_s": "20"}

@@ -25,6 +25,7 @@ WRITES = {
         "ledger.updated",
         "ledger.snapshot",
         "ledger.trade",
+        "ledger.outcome",
     }
     | COMMON,
     "executor": {"order.reserve", "order.status", "fill"} | COMMON,
@@ -32,27 +33,47 @@ WRITES = {
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
     "demo": {"order.intent"} | COMMON,
-    "cli": {"order.intent", "order.intent.exit", "control", "exit.adjust", "fill", "prediction", "alert.ack"}
+    "cli": {
+        "order.intent",
+        "order.intent.exit",
+        "control",
+        "exit.adjust",
+        "fill",
+        "prediction",
+        "alert.ack",
+        "exit.thresholds",
+    }
     | COMMON,
     "viewer": set(),
     "dashboard": {"order.intent.exit", "control", "exit.adjust", "fill", "alert.ack"} | COMMON,
     "alerts": {"alert"} | COMMON,
+    "learner": {"trade.outcome", "exit.thresholds"} | COMMON,
     "mine": {"order.intent.mine"},
     "other": {"order.intent.other"},
 }
 LEDGERS = {"ledger.updated", "ledger.snapshot"}
 WORK_OF = {
     "executor": {"order.intent", "order.intent.exit", "order.intent.mine", "order.intent.other"},
-    "ledger": {"order.reserve", "order.status", "fill", "snapshot.request", "exit.adjust", "control"},
+    "ledger": {
+        "order.reserve",
+        "order.status",
+        "fill",
+        "snapshot.request",
+        "exit.adjust",
+        "control",
+        "exit.thresholds",
+        "trade.outcome",
+    },
     "alerts": {"alert.ack"},
 }
 READS = {
-    "ledger": LEDGERS | {"exit.thresholds", "heartbeat"},
+    "ledger": LEDGERS | {"heartbeat"},
     "executor": LEDGERS | {"intent.result", "market.tick", "heartbeat"},
-    "exit_scanner": LEDGERS | {"market.tick", "prediction", "exit.thresholds", "heartbeat"},
+    "exit_scanner": LEDGERS | {"market.tick", "prediction", "heartbeat"},
     "state_publisher": LEDGERS | {"order.blocked_by_invariant", "ledger.trade", "market.tick", "heartbeat"},
     "market_feed": LEDGERS | {"heartbeat"},
     "alerts": LEDGERS | {"heartbeat", "market.tick", "order.blocked_by_invariant", "dead.letter", "alert"},
+    "learner": LEDGERS | {"ledger.trade", "ledger.outcome", "market.tick", "prediction", "heartbeat"},
     "demo": LEDGERS | {"intent.result", "order.blocked_by_invariant", "market.tick", "heartbeat"},
     "mine": {"intent.result", "order.blocked_by_invariant"},
     "other": {"intent.result", "order.blocked_by_invariant"},

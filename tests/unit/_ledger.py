@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import Code, Kind, Role, StatusKind
-from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.contracts.exit_messages import ExitAdjust, ExitThresholds
 from holdfast.contracts.messages import (
     CancelRequest,
     Control,
@@ -19,21 +19,27 @@ from holdfast.contracts.messages import (
     OrderReserve,
     OrderStatus,
     Refusal,
+    SnapshotRequest,
 )
+from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.streams import (
     CONTROL,
     EXIT_ADJUST,
+    EXIT_THRESHOLDS,
     FILL,
     INTENT_RESULT,
     LEDGER_SNAPSHOT,
     LEDGER_UPDATED,
     ORDER_RESERVE,
     ORDER_STATUS,
+    SNAPSHOT_REQUEST,
+    TRADE_OUTCOME,
 )
 from holdfast.contracts.trusted import snapshot_of, update_of
 from holdfast.contracts.wire import Entry, Numbered, Out
 from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.invariants import check_book
+from holdfast.domain.learning import learn
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
 from holdfast.domain.reservation import Rules
@@ -158,7 +164,18 @@ def move_exits(position_id: str, **given: Any) -> ExitAdjust:
 
 # -- comparing --------------------------------------------------------------------------------------------------------
 
-TABLES = ("positions", "orders", "books", "control", "totals", "quarantine", "nav", "executors")
+TABLES = (
+    "positions",
+    "orders",
+    "books",
+    "control",
+    "totals",
+    "quarantine",
+    "nav",
+    "learning",
+    "thresholds",
+    "executors",
+)
 
 
 def rows_of(holder: Any) -> dict[str, dict[Any, Any]]:
@@ -209,6 +226,8 @@ class Mem:
             change = settle_status(self.state, message, self.known, self.now)
         elif isinstance(message, Control):
             change = control(self.state, message, self.now)
+        elif isinstance(message, ExitThresholds):
+            change = learn(self.state, message, self.rules.policy, self.rules.learning, self.now)
         else:
             change = adjust(self.state, message, self.now)
         if not change.is_empty:
@@ -286,6 +305,9 @@ _STREAMS = {
     OrderStatus: ORDER_STATUS,
     Control: CONTROL,
     ExitAdjust: EXIT_ADJUST,
+    ExitThresholds: EXIT_THRESHOLDS,
+    TradeOutcome: TRADE_OUTCOME,
+    SnapshotRequest: SNAPSHOT_REQUEST,
 }
 
 

@@ -5,7 +5,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from holdfast.contracts.codes import ExitReason, FillKind, Kind, OrderType, Role, Side, StatusKind
-from holdfast.contracts.messages import Control, Fill, OrderRequest, OrderReserve, OrderStatus
+from holdfast.contracts.exit_messages import ExitThresholds
+from holdfast.contracts.messages import Control, Fill, OrderRequest, OrderReserve, OrderStatus, Trade
+from holdfast.contracts.outcomes import PathPoint, SeenPrediction, TradeOutcome
+from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.streams import FILL
 from holdfast.contracts.wire import Entry, digest
 from holdfast.domain.exit_policy import ExitPolicy
@@ -13,11 +16,16 @@ from holdfast.domain.limits import Limits
 from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds
+from holdfast.runtime.learner_settings import LearnerSettings, learning_rules
 from holdfast.runtime.settings import LimitSettings
 from holdfast.store.opening import open_store, sqlite_path
 from services.ledger.service import Ledger
 
-RULES = Rules(limits=Limits.of(LimitSettings()), policy=ExitPolicy(Decimal(10), Decimal(20)))
+RULES = Rules(
+    limits=Limits.of(LimitSettings()),
+    policy=ExitPolicy(Decimal(10), Decimal(20)),
+    learning=learning_rules(LearnerSettings()),
+)
 NOW = 1_700_000_000_000
 
 
@@ -79,7 +87,9 @@ class Books:
         )
 
     async def story(self) -> None:
-        """Closed trades for several reasons, open positions, a live order, an inverse contract, quarantine, control, adoption."""
+        """Closed trades for several reasons, open positions, a live order, an inverse contract, quarantine, control, adoption,
+        learned thresholds, and the outcome of a trade.
+        """
         btc, eth, coin = "BTC/USDT", "ETH/USDT", "BTC/USD"
         await self.trade(btc, "buy", "3", "100")
         await self.trade(btc, "buy", "1", "101.7")
@@ -105,3 +115,40 @@ class Books:
         await self.fill("", "XRP/USDT", "sell", "5", "2", kind=FillKind.ADOPTION, instrument=Kind.LINEAR)
         await self.fill("", eth, "sell", "0", "0", kind=FillKind.FUNDING, fee="0.25")
         await self.tell(Control(id="c-1", at=NOW, state="reduce_only", by="test", why="lunch"))
+        await self.tell(proposal(1, stop_loss_pct="9.5"), outcome_of(self.trades()[-1]))
+
+    def trades(self) -> list[Trade]:
+        """Closed positions, oldest first."""
+        rows = self.store.query("SELECT body FROM trades ORDER BY seq")
+        return [Trade.model_validate_json(body) for (body,) in rows]
+
+
+def proposal(version: int, **values) -> ExitThresholds:
+    """What the learner would have, on the policy itself."""
+    return ExitThresholds(
+        id=f"x-{version}", at=NOW, version=version, values=values, evidence={"trades": "120"}, by="learner"
+    )
+
+
+def outcome_of(trade: Trade, **given) -> TradeOutcome:
+    """What became of *trade*: two prices, and some predictions."""
+    row = PositionRow(
+        position_id=trade.position_id, book_id=f"{trade.account}/{trade.exchange}/{trade.symbol}", account=trade.account,
+        exchange=trade.exchange, symbol=trade.symbol, side=trade.side, kind=trade.kind, contract_size=trade.contract_size, settle=trade.settle,
+        quantity=trade.quantity, cost=trade.quantity * trade.entry_price, entry_price=trade.entry_price, take_profit=trade.take_profit,
+        stop_loss=trade.stop_loss, take_profit_spec="20%", stop_loss_spec="10%", opened_at=trade.opened_at, changed_at=trade.opened_at,
+        recorded_at=NOW,
+    )  # fmt: skip
+    points = [
+        PathPoint(at=trade.opened_at + ms, first=price, low=price, high=price, last=price)
+        for ms, price in ((0, trade.entry_price), (500, trade.exit_price))
+    ]
+    said = SeenPrediction(
+        at=trade.opened_at, expires_at=trade.closed_at, model="m", direction="long", confidence="0.8"
+    )
+    values = {
+        "id": f"o-{trade.position_id}", "at": NOW, "position_id": trade.position_id, "row": row, "closed_at": trade.closed_at,
+        "exit_reason": trade.exit_reason, "exit_price": trade.exit_price, "realized_pnl": trade.realized_pnl, "path": points,
+        "through": trade.closed_at + 1000, "predictions": [said],
+    }  # fmt: skip
+    return TradeOutcome(**(values | given))

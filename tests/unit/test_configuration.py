@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.domain.thresholds import Bound
 from holdfast.runtime.configuration import (
     ConfigurationError,
     explain,
@@ -17,6 +18,7 @@ from holdfast.runtime.configuration import (
     variable_of,
     variables,
 )
+from holdfast.runtime.learner_settings import learning_rules
 from holdfast.runtime.settings import Settings
 
 
@@ -254,3 +256,23 @@ def test_whatever_stands_in_the_environment_there_are_settings_or_a_complaint(en
 )
 def test_no_password_of_an_address_survives_redaction(before, password):
     assert redact(f"{before} redis://user:{password}@host:1/0").endswith("redis://user:***@host:1/0")
+
+
+def test_bounds_of_what_is_learned_are_lists_and_a_wrong_one_names_line_and_key():
+    write('[learner]\nmode = "off"\n[learner.bounds]\ntake_profit_pct = ["1", "30", "0.5"]\n')
+    given = load(env={"HOLDFAST_LEARNER_BOUNDS_STOP_LOSS_PCT": "1,5,0.25"})
+    assert (given.learner.mode, given.learner.bounds.take_profit_pct) == ("off", [1, 30, Decimal("0.5")])
+    assert learning_rules(given.learner).bounds["stop_loss_pct"] == Bound(
+        Decimal(1), Decimal(5), Decimal("0.25")
+    )
+
+    for wrong, told in (
+        ('stop_loss_pct = ["5", "1", "1"]', ": low must be greater than zero, and not greater than high. Lowest, highest"),
+        ('stop_loss_pct = ["1", "5", "0"]', "line 2: learner.bounds.stop_loss_pct"),
+        ('stop_loss_pct = ["1", "100", "1"]', "high is at most 99"),
+        ('ai_hold_confidence = ["0.5", "1.5", "0.1"]', "high is at most 1"),
+        ('stop_loss_pct = ["1", "5"]', "line 2: learner.bounds.stop_loss_pct"),
+        ('stop_loss = ["1", "5", "1"]', "unknown key stop_loss in [learner.bounds], line 2; did you mean stop_loss_pct?"),
+    ):  # fmt: skip
+        write(f"[learner.bounds]\n{wrong}\n")
+        assert told in complaint()

@@ -13,7 +13,7 @@ import pytest
 from holdfast.contracts.codes import ExitReason
 from holdfast.contracts.messages import Control
 from holdfast.runtime.faults import Terminal
-from holdfast.store.journal import Unusable
+from holdfast.store.journal import Unusable, export
 from holdfast.store.opening import HEAD, MIGRATIONS, sqlite_path
 from holdfast.store.reading import SqliteReader
 from holdfast.store.restore import prepare
@@ -60,6 +60,15 @@ async def test_a_store_of_a_released_schema_is_opened_and_traded_on(tmp_path, re
     assert (again.ledger.seq, len(again.ledger.state.positions)) == (29, 3)
     again.close()
     assert failed(path) == {}
+
+
+@pytest.mark.parametrize("revision", sorted(path.stem for path in RELEASED.glob("*.sql")))
+def test_a_store_that_this_code_has_not_opened_yet_is_verified_and_exported_as_it_is(tmp_path, revision):
+    path = written(revision, tmp_path / "ledger.db")
+    assert failed(path) == {}
+    with SqliteReader(path) as store:
+        assert export(store, tmp_path / "journal.jsonl").seq == 24
+    assert prepare(tmp_path / "journal.jsonl", tmp_path / "new.db").seq == 24
 
 
 @pytest.mark.parametrize("revision", sorted(path.stem for path in RELEASED.glob("*.sql")))

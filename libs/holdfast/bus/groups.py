@@ -87,7 +87,7 @@ async def trim_work(client: Redis, now_ms: int, prefix: str = "", streams: Seque
         length = int(await client.xlen(prefix + stream.name))
         limit = (
             needed
-            if length > KEEP_FINISHED_ENTRIES
+            if length > KEEP_FINISHED_ENTRIES or not stream.keeps_finished
             else min(needed, f"{max(0, now_ms - KEEP_FINISHED_MS)}-0", key=_before)
         )
         removed += int(await client.xtrim(prefix + stream.name, minid=limit, approximate=False))

@@ -154,6 +154,30 @@ class Scope(StrEnum):
     BOOK = "book"
 
 
+class LearnMode(StrEnum):
+    """What becomes of what the learner proposes."""
+
+    OFF = "off"
+    """Outcomes are collected; nothing is proposed."""
+    SHADOW = "shadow"
+    """Proposals are recorded with their evidence; nothing is applied."""
+    APPLY = "apply"
+    """A proposal that the ledger accepts is in force for positions opened from then on."""
+
+
+class LearnAction(StrEnum):
+    """What a message on `exit.thresholds` wants."""
+
+    PROPOSE = "propose"
+    MODE = "mode"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    ROLLBACK = "rollback"
+    """A person goes back to a version; 0 is the policy itself."""
+    REVERT = "revert"
+    """The learner goes back, because live results fell below the shadow of the thresholds before."""
+
+
 class AlertEvent(StrEnum):
     """What somebody is called for. Each is on, silent or off in the settings."""
 
@@ -194,6 +218,7 @@ class UpdateKind(StrEnum):
     QUARANTINED = "quarantined"
     DISPUTED = "disputed"
     MAINTENANCE = "maintenance"
+    LEARNED = "learned"
 
 
 class Code(StrEnum):
@@ -293,3 +318,15 @@ class Code(StrEnum):
     """What the replaced entry filled leaves nothing, or less than the smallest order, to open."""
     ON_REQUEST = "on_request"
     """Canceled because a cancel intent asked for it."""
+    BAD_THRESHOLDS = "bad_thresholds"
+    """Learned thresholds that are no threshold, off in the policy, outside `[learner.bounds]`, or looser than the policy in what limits a loss."""
+    STEP_TOO_LARGE = "step_too_large"
+    """A learned threshold would move further within one UTC day than `[learner.bounds]` allows."""
+    STALE_THRESHOLDS = "stale_thresholds"
+    """A proposal that was made for another version than the one in force, or whose number is taken."""
+    NO_SUCH_VERSION = "no_such_version"
+    """A rollback to thresholds that were never recorded."""
+    LEARNING_OFF = "learning_off"
+    """A proposal while the learner's mode is off, or a revert in another mode than apply."""
+    LEARNING_FROZEN = "learning_frozen"
+    """A proposal or a revert while a person has frozen the thresholds."""

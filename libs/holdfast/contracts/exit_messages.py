@@ -1,14 +1,14 @@
 """Messages about exits: adjustments, predictions, learned thresholds, and what the scanner says about each position."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from holdfast.contracts.base import Frozen, Identifier, Message, Millis, Name, SymbolText, Text
-from holdfast.contracts.codes import ExitReason, PositionSide, StopBy
+from holdfast.contracts.codes import ExitReason, LearnAction, LearnMode, PositionSide, StopBy
 from holdfast.contracts.exit_terms import exit_level
 from holdfast.contracts.money import Amount, NotNegative, Positive, Sum
-from holdfast.contracts.rows import ExitLevel, TakeProfit, TermsText
+from holdfast.contracts.rows import Evidence, ExitLevel, TakeProfit, TermsText, Thresholds, Version
 
 Seconds = Annotated[NotNegative, Field(le=10_000_000)]
 
@@ -51,11 +51,35 @@ class Prediction(Message):
 
 
 class ExitThresholds(Message):
-    """The 12 numbers of the exit policy, as learned; with version and evidence."""
+    """What the exit thresholds shall be: a proposal with its evidence, or somebody's word about them. The ledger decides."""
 
-    version: Annotated[int, Field(ge=1)]
-    values: dict[Name, Amount]
-    evidence: Text = ""
+    action: LearnAction = LearnAction.PROPOSE
+    version: Version | None = None
+    """Of a proposal: its number, one above the newest. To roll back or revert: the version to go back to; 0 is the policy."""
+    values: Thresholds = Field(default_factory=dict)
+    """Of a proposal: the thresholds by name, those left out as the policy has them."""
+    based_on: Version = 0
+    """Of a proposal or a revert: the version in force that it was measured against."""
+    mode: LearnMode | None = None
+    """Of `mode`: the new one."""
+    evidence: Evidence = Field(default_factory=dict)
+    by: Text
+    why: Text = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.mode is not None) != (self.action is LearnAction.MODE):
+            raise ValueError("mode is named to change the mode, and for nothing else")
+        if (self.version is not None) != (self.action in _OF_A_VERSION):
+            raise ValueError("version is named to propose, roll back or revert, and for nothing else")
+        if self.action is LearnAction.PROPOSE and not self.version:
+            raise ValueError("version: a proposal's number is 1 or more")
+        if self.values and self.action is not LearnAction.PROPOSE:
+            raise ValueError("values belong to a proposal")
+        return self
+
+
+_OF_A_VERSION = frozenset({LearnAction.PROPOSE, LearnAction.ROLLBACK, LearnAction.REVERT})
 
 
 class RuleVerdict(Frozen):

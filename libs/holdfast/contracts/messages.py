@@ -55,11 +55,13 @@ from holdfast.contracts.rows import (
     ControlRow,
     ExitLevel,
     IntentRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
     TakeProfit,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.contracts.sizes import Percent, Share, size_problem
@@ -383,6 +385,8 @@ class LedgerUpdated(Message):
     totals: list[TotalRow] = Field(default_factory=list)
     quarantine: list[QuarantineRow] = Field(default_factory=list)
     nav: list[NavRow] = Field(default_factory=list)
+    learning: list[LearningRow] = Field(default_factory=list)
+    thresholds: list[ThresholdsRow] = Field(default_factory=list)
     executors: dict[str, int] = Field(default_factory=dict)
     """Account -> epoch of the executor whose reservations count."""
 
@@ -406,7 +410,7 @@ def row_json(row: Frozen) -> bytes:
 
 
 _HEAD = ("id", "cause_id", "correlation_id", "at", "seq", "store_id", "epoch", "kind", "why")
-ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav")  # fmt: skip
+ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav", "learning", "thresholds")  # fmt: skip
 
 
 class LedgerSnapshot(Message):
@@ -429,12 +433,18 @@ class LedgerSnapshot(Message):
     totals: list[TotalRow] = Field(default_factory=list)
     quarantine: list[QuarantineRow] = Field(default_factory=list)
     nav: list[NavRow] = Field(default_factory=list)
+    learning: list[LearningRow] = Field(default_factory=list)
+    thresholds: list[ThresholdsRow] = Field(default_factory=list)
     executors: dict[str, int] = Field(default_factory=dict)
 
 
 class SnapshotRequest(Message):
     by: Name
     why: Text = ""
+    of: Literal["state", "outcomes"] = "state"
+    """Everything live, on `ledger.snapshot`; or the outcomes of closed trades that are kept, on `ledger.outcome`."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Of outcomes: so many of the newest are known already. An answer is a page of the next ones."""
 
 
 class Tick(Message):

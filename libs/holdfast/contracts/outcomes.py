@@ -74,3 +74,18 @@ class TradeOutcome(Message):
     )
     at_entry: MarketConditions = MarketConditions()
     at_exit: MarketConditions = MarketConditions()
+    hole_ms: Annotated[int, Field(ge=0)] = 0
+    """Market time of the path, ms, in which nobody watched: the learner was down, and the bus keeps no ticks of it."""
+
+
+class KeptOutcome(Message):
+    """An outcome that the ledger has recorded: as it comes in, and page by page for who asks (`cause_id`), newest first."""
+
+    number: Annotated[int, Field(ge=0)] = 0
+    """Which it is in the order of the answer, from 1; 0: news."""
+    last: Annotated[int, Field(ge=0)] = 0
+    """Number of the last one on its page."""
+    of: Annotated[int, Field(ge=0)] = 0
+    """How many are kept in all."""
+    outcome: TradeOutcome | None = None
+    """None: an answer that has none (left)."""

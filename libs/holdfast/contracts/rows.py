@@ -13,6 +13,7 @@ from holdfast.contracts.codes import (
     Code,
     ExitReason,
     Kind,
+    LearnMode,
     Leg,
     OrderState,
     OrderType,
@@ -307,6 +308,45 @@ class QuarantineRow(Frozen):
     instrument: Kind = Kind.SPOT
     contract_size: Positive = ONE
     settle: Name | None = None
+
+
+Version = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""Of the learned thresholds; 0 is the policy itself."""
+Thresholds = Annotated[dict[Name, Amount], Field(max_length=40)]
+"""By name (`domain.thresholds`)."""
+Evidence = Annotated[dict[Name, Text], Field(max_length=60)]
+"""What a version rests on, in figures: `{"trades": "412", "out_of_sample_gain": "0.031"}`."""
+
+
+class LearningRow(Frozen):
+    """How learning stands: what becomes of proposals, and which thresholds are in force."""
+
+    scope: Identifier = "all"
+    mode: LearnMode
+    frozen: bool = False
+    """A person has said that the thresholds stay as they are."""
+    version: Version = 0
+    """In force in mode `apply`, for positions opened from then on."""
+    by: Text
+    why: Text
+    at: Millis
+
+
+class ThresholdsRow(Frozen):
+    """One version of the learned thresholds, with what it rests on. Never changed once it is written."""
+
+    version: Annotated[Version, Field(ge=1)]
+    values: Thresholds
+    based_on: Version = 0
+    """The version that was in force when it was made."""
+    restores: Version | None = None
+    """The version whose values it brings back: a rollback, or a revert."""
+    adopted: bool
+    """Whether it came into force; false: what would have been done, in mode `shadow`."""
+    evidence: Evidence = Field(default_factory=dict)
+    by: Text
+    why: Text
+    at: Millis
 
 
 class NavRow(Frozen):

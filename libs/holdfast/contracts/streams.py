@@ -16,6 +16,7 @@ from functools import cache
 from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
+from holdfast.contracts import outcomes as o
 from holdfast.contracts.base import Message
 
 
@@ -27,7 +28,7 @@ class Reading(StrEnum):
 LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER = "ledger", "executor", "exit_scanner", "state_publisher"
 MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE = "market_feed", "demo", "people", "anyone", "everyone"
 LEARNER, DASHBOARD, CLI, ALERTS = "learner", "dashboard", "cli", "alerts"
-SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD, ALERTS)
+SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD, ALERTS, LEARNER)
 """What `holdfast up` starts, in this order; the demonstration producer only when asked for."""
 
 
@@ -43,6 +44,8 @@ class Stream:
     """Most entries kept, about; None: trimmed only below what every group has finished with (WORK) or by the ledger."""
     extra_fields: tuple[str, ...] = field(default=())
     """Fields that stand beside `id` and `body` on the wire."""
+    keeps_finished: bool = True
+    """Of work: whether what every group has finished with stays for a while, for people to look at."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -156,7 +159,7 @@ MARKET_TICK = _view(
     m.Tick,
     "bid, ask, last",
     (MARKET_FEED,),
-    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DASHBOARD, ALERTS, DEMO),
+    (EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, DASHBOARD, ALERTS, LEARNER, DEMO),
     20_000,
 )
 PREDICTION = _view(
@@ -167,12 +170,29 @@ PREDICTION = _view(
     (EXIT_SCANNER, LEARNER, DASHBOARD),
     10_000,
 )
-EXIT_THRESHOLDS = _view(
+EXIT_THRESHOLDS = _work(
     "exit.thresholds",
     x.ExitThresholds,
-    "the exit policy's numbers, versioned",
+    "what exit thresholds shall be: a version with its evidence, or mode, freeze, thaw, rollback",
+    (LEARNER, CLI),
+    (LEDGER,),
+)
+TRADE_OUTCOME = Stream(
+    "trade.outcome",
+    o.TradeOutcome,
+    "what became of a closed trade, and of its market afterwards",
     (LEARNER,),
-    (LEDGER, EXIT_SCANNER, DASHBOARD),
+    (LEDGER,),
+    Reading.WORK,
+    keeps_finished=False,
+)
+"""Its entries are large, and who wants to look at one finds it on `ledger.outcome`."""
+LEDGER_OUTCOME = _view(
+    "ledger.outcome",
+    o.KeptOutcome,
+    "outcomes that the ledger keeps: new ones, and all of them for who asks",
+    (LEDGER,),
+    (LEARNER,),
     1_000,
 )
 CONTROL = _work(
@@ -208,7 +228,7 @@ ALERT_ACK = _work("alert.ack", alarms.AlertAck, "somebody has seen an alert", (D
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
     LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
-    EXIT_THRESHOLDS, CONTROL, HEARTBEAT, DEAD_LETTER, ALERT, ALERT_ACK,
+    EXIT_THRESHOLDS, TRADE_OUTCOME, LEDGER_OUTCOME, CONTROL, HEARTBEAT, DEAD_LETTER, ALERT, ALERT_ACK,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
 

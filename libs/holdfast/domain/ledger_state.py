@@ -12,18 +12,22 @@ from typing import Any
 from holdfast.contracts.codes import OrderState, PositionSide, Role, UpdateKind
 from holdfast.contracts.messages import Fill, LedgerUpdated, OrderBlocked, Trade
 from holdfast.contracts.money import ONE, ZERO, add, divide, mul
+from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
     IntentRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.invariants import check_book
+from holdfast.domain.learning_rules import surplus
 from holdfast.domain.limits import Exposure
 
 _MISSING: Any = object()
@@ -40,6 +44,10 @@ class Known:
     """Fill key -> digest of its content."""
     messages: dict[str, str] = field(default_factory=dict)
     """Message id -> digest, of messages without a key of their own."""
+    trades: dict[str, Trade] = field(default_factory=dict)
+    """Closed trades, by position id, whose outcome the batch names."""
+    outcomes: dict[str, TradeOutcome] = field(default_factory=dict)
+    """Outcomes that are recorded already, by position id."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,8 @@ class Change:
     totals: dict[tuple[str, str, str], TotalRow] = field(default_factory=dict)
     quarantine: dict[str, QuarantineRow] = field(default_factory=dict)
     nav: dict[str, NavRow] = field(default_factory=dict)
+    learning: dict[str, LearningRow] = field(default_factory=dict)
+    thresholds: dict[int, ThresholdsRow] = field(default_factory=dict)
     executors: dict[str, int] = field(default_factory=dict)
     beside: list[Outgoing] = field(default_factory=list)
     """Messages that are no record: repeated answers, dead letters."""
@@ -80,6 +90,8 @@ class Change:
             or self.totals
             or self.quarantine
             or self.nav
+            or self.learning
+            or self.thresholds
             or self.executors
         )
 
@@ -91,7 +103,8 @@ class Change:
             positions=list(self.positions.values()), orders=list(self.orders.values()), books=list(self.books.values()),
             intents=list(self.intents.values()), fills=self.fills, trades=self.trades, blocked=self.blocked,
             control=list(self.control.values()), totals=list(self.totals.values()), quarantine=list(self.quarantine.values()),
-            nav=list(self.nav.values()), executors=self.executors,
+            nav=list(self.nav.values()), learning=list(self.learning.values()), thresholds=list(self.thresholds.values()),
+            executors=self.executors,
         )  # fmt: skip
 
 
@@ -108,6 +121,9 @@ class LedgerState:
         self.totals: dict[tuple[str, str, str], TotalRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
         self.nav: dict[str, NavRow] = {}
+        self.learning: dict[str, LearningRow] = {}
+        self.thresholds: dict[int, ThresholdsRow] = {}
+        """Versions of the learned thresholds: the newest ones, and the one in force (`thresholds.surplus`)."""
         self.executors: dict[str, int] = {}
         self.exposure = Exposure()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
@@ -164,6 +180,11 @@ class LedgerState:
                 self.quarantine[row.quarantine_id] = row
             elif isinstance(row, NavRow):
                 self.nav[row.account] = row
+            elif isinstance(row, LearningRow):
+                self.learning[row.scope] = row
+            elif isinstance(row, ThresholdsRow):
+                self.thresholds[row.version] = row
+        self._drop_surplus()
         for book in self.books:
             self._expose(book)
 
@@ -213,6 +234,20 @@ class LedgerState:
     def put_nav(self, row: NavRow, change: Change) -> None:
         change.nav[row.account] = row
         self._set(self.nav, row.account, row)
+
+    def put_learning(self, row: LearningRow, change: Change) -> None:
+        """How learning stands; versions that are too many leave the live rows."""
+        change.learning[row.scope] = row
+        self._set(self.learning, row.scope, row)
+        self._drop_surplus()
+
+    def _drop_surplus(self) -> None:
+        for version in surplus(self.thresholds, self.learning.values()):
+            self._drop(self.thresholds, version)
+
+    def put_thresholds(self, row: ThresholdsRow, change: Change) -> None:
+        change.thresholds[row.version] = row
+        self._set(self.thresholds, row.version, row)
 
     def put_executor(self, account: str, epoch: int, change: Change) -> None:
         change.executors[account] = epoch

@@ -1,6 +1,6 @@
 """What a reservation's decision is made of: the rules in force, the answer "refused", and the rows it records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from holdfast.contracts.codes import Code, Kind, OrderState, ResultStatus, Role, Side
@@ -8,6 +8,7 @@ from holdfast.contracts.messages import OrderRequest, OrderReserve
 from holdfast.contracts.money import ZERO, mul
 from holdfast.contracts.rows import BookRow, IntentRow, OrderRow, book_id
 from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
+from holdfast.domain.learning_rules import LearningRules
 from holdfast.domain.ledger_state import LedgerState, counted
 from holdfast.domain.limits import Limits
 
@@ -25,6 +26,7 @@ class Rules:
     base_currency: str = "USDT"
     policies: PolicyTable | None = None
     """Exit policies of single accounts and symbols; None: `policy` is everybody's."""
+    learning: LearningRules = field(default_factory=LearningRules)
 
     def policy_of(self, account: str, symbol: str) -> ExitPolicy:
         return self.policy if self.policies is None else self.policies.of(account, symbol)

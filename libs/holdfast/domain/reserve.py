@@ -27,6 +27,7 @@ from holdfast.contracts.streams import INTENT_RESULT
 from holdfast.contracts.wire import Out, digest
 from holdfast.domain.exit_policy import policy_for
 from holdfast.domain.invariants import entry_side
+from holdfast.domain.learning_rules import policy_in_force
 from holdfast.domain.ledger_state import Change, Known, LedgerState, held_of
 from holdfast.domain.limits import check_entry
 from holdfast.domain.liquidation import guard_price, liquidation_price
@@ -181,7 +182,7 @@ def _entry(
     refused = (
         _objection_of_state(state, book, position)
         or _objection_of_side(book, position, state, order, rules)
-        or _objection_of_exits(book, order, rules)
+        or _objection_of_exits(state, book, order, rules)
         or _objection_of_limits(state, book, order, rules, now_ms)
     )
     if refused is not None:
@@ -197,9 +198,12 @@ def _entry(
     return None
 
 
-def _objection_of_exits(book: BookRow, order: OrderRequest, rules: Rules) -> Refused | None:
+def _objection_of_exits(
+    state: LedgerState, book: BookRow, order: OrderRequest, rules: Rules
+) -> Refused | None:
     """A stop that the venue would never let the price reach, and exit keys that the policy cannot take."""
-    policy, notes = policy_for(rules.policy_of(book.account, book.symbol), order.kind, order.exits)
+    general = policy_in_force(state, rules.policy_of(book.account, book.symbol), order.kind, rules.learning)
+    policy, notes = policy_for(general, order.kind, order.exits)
     if notes:
         return Refused(Code.BAD_EXITS, notes[0], ResultStatus.INVALID)
     price = order.price or order.reference_price

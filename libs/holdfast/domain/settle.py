@@ -21,6 +21,7 @@ from holdfast.contracts.rows import BookRow, NavRow, OrderRow, PositionRow, Quar
 from holdfast.contracts.wire import digest
 from holdfast.domain.exits import HARDNESS
 from holdfast.domain.invariants import working_exits
+from holdfast.domain.learning_rules import policy_in_force
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
@@ -139,7 +140,7 @@ def _fold(
         position,
         fill,
         opening,
-        rules.policy_of(fill.account, fill.symbol),
+        policy_in_force(state, rules.policy_of(fill.account, fill.symbol), opening.kind, rules.learning),
         exit_reason=_exit_reason(order, fill, position),
     )
     if book.book_id not in state.books:

@@ -3,7 +3,7 @@
 Exits pass in every trading state. `halted` also cancels resting entries, and only a person resumes.
 """
 
-from holdfast.contracts.base import ContractViolation
+from holdfast.contracts.base import ContractViolation, Message
 from holdfast.contracts.codes import Code, OrderState, ResultStatus, Role, Scope, TradingState, UpdateKind
 from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import Control, IntentResult
@@ -78,18 +78,19 @@ def adjust(state: LedgerState, message: ExitAdjust, now_ms: int) -> Change:
         change.why = f"{change.why}; {'; '.join(notes)}"[:1000]
     state.put_position(row, change)
     state.settle_book(position.book_id, change)
-    change.beside.append(_answer(message, ResultStatus.ACCEPTED, None, "; ".join(notes), now_ms))
+    change.beside.append(answered(message, ResultStatus.ACCEPTED, None, "; ".join(notes), now_ms))
     return change
 
 
 def _refused(change: Change, message: ExitAdjust, code: Code, why: str, now_ms: int) -> Change:
     """Nothing is recorded; whoever asked is told."""
     change.why = f"{why}; {change.why}"[:1000]
-    change.beside.append(_answer(message, ResultStatus.BLOCKED, code, why, now_ms))
+    change.beside.append(answered(message, ResultStatus.BLOCKED, code, why, now_ms))
     return change
 
 
-def _answer(message: ExitAdjust, status: ResultStatus, code: Code | None, why: str, now_ms: int) -> Out:
+def answered(message: Message, status: ResultStatus, code: Code | None, why: str, now_ms: int) -> Out:
+    """The answer to a message that is no intent, under its id on `intent.result`."""
     return Out(
         INTENT_RESULT,
         IntentResult(

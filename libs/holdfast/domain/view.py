@@ -12,14 +12,17 @@ from holdfast.contracts.money import canonical
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.contracts.trusted import Tables
 from holdfast.contracts.wire import digest
+from holdfast.domain.learning_rules import surplus
 
 
 class Gap(Exception):  # noqa: N818 - it is a fact about the stream, not a failure
@@ -41,6 +44,8 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
         lines += [f"control {row.scope.value} {row.target} {row.state.value}" for row in part.control]
         lines += [f"total {'|'.join(row.key)} {row.fills}" for row in part.totals]
         lines += [f"nav {row.account} {canonical(row.cash)}" for row in part.nav]
+        lines += [f"learning {row.scope} {row.mode.value} {row.version}" for row in part.learning]
+        lines += [f"thresholds {row.version} {row.at}" for row in part.thresholds]
     return digest("\n".join(lines))
 
 
@@ -65,6 +70,8 @@ class LedgerView:
         self.totals: dict[tuple[str, str, str], TotalRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
         self.nav: dict[str, NavRow] = {}
+        self.learning: dict[str, LearningRow] = {}
+        self.thresholds: dict[int, ThresholdsRow] = {}
         self.executors: dict[str, int] = {}
 
     @property
@@ -124,6 +131,11 @@ class LedgerView:
                 del self.quarantine[item.quarantine_id]
         for nav in rows.nav:
             self.nav[nav.account] = nav
+        for learning in rows.learning:
+            self.learning[learning.scope] = learning
+        self.thresholds.update({row.version: row for row in rows.thresholds})
+        for version in surplus(self.thresholds, self.learning.values()) if rows.learning else ():
+            del self.thresholds[version]
         self.executors.update(rows.executors)
 
     def _take_position(self, row: PositionRow) -> None:

@@ -17,6 +17,7 @@ from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producer
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
 from holdfast.runtime.exit_settings import ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.learner_settings import LearnerSettings
 from holdfast.runtime.live_settings import AccountSettings, check_live
 
 
@@ -353,6 +354,7 @@ class Settings(Section):
     state: StateSettings = Field(default_factory=StateSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    learner: LearnerSettings = Field(default_factory=LearnerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("producers")

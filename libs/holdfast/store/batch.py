@@ -7,13 +7,16 @@ from typing import Any
 from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import ROW_TABLES, LedgerUpdated, row_json
 from holdfast.contracts.money import canonical
+from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.contracts.wire import digest
@@ -82,7 +85,12 @@ class Batch:
     totals: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     nav: dict[str, Row] = field(default_factory=dict)
     quarantine: dict[str, Row] = field(default_factory=dict)
+    learning: dict[str, Row] = field(default_factory=dict)
+    thresholds: dict[int, Row] = field(default_factory=dict)
     executors: dict[str, Row] = field(default_factory=dict)
+    outcomes: dict[str, Row] = field(default_factory=dict)
+    keep_outcomes: int = 0
+    """How many outcomes stay, the newest, where some are added."""
 
     def take(
         self, update: LedgerUpdated, journaled: Journaled, rows: Encoded, fill_digests: dict[str, str]
@@ -132,8 +140,26 @@ class Batch:
             self.control[row.scope.value, row.target] = _control(row, body.decode())
         for item, body in zip(update.quarantine, rows["quarantine"], strict=True):
             self.quarantine[item.quarantine_id] = _quarantine(item, body.decode())
+        for standing, body in zip(update.learning, rows["learning"], strict=True):
+            self.learning[standing.scope] = _learning(standing, body.decode())
+        for version, body in zip(update.thresholds, rows["thresholds"], strict=True):
+            self.thresholds[version.version] = _thresholds(version, body.decode())
         for account, epoch in update.executors.items():
             self.executors[account] = (account, epoch)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.updates or self.inbox or self.outcomes)
+
+    def note(self, outcome: TradeOutcome, seq: int) -> None:
+        """Keep *outcome*, which came when the ledger was at *seq*."""
+        self.outcomes[outcome.position_id] = (
+            outcome.position_id,
+            seq,
+            outcome.closed_at,
+            outcome.body().decode(),
+        )
 
     def writes(self) -> Iterable[tuple[Any, bool, Sequence[Row]]]:
         """(table, whether a key may exist already, rows), in the order they are written."""
@@ -148,6 +174,9 @@ class Batch:
         yield schema.totals, True, list(self.totals.values())
         yield schema.nav, True, list(self.nav.values())
         yield schema.quarantine, True, list(self.quarantine.values())
+        yield schema.learning, True, list(self.learning.values())
+        yield schema.thresholds, False, list(self.thresholds.values())
+        yield schema.outcomes, False, list(self.outcomes.values())
         yield schema.executors, True, list(self.executors.values())
         yield (
             schema.updates,
@@ -192,7 +221,16 @@ def _quarantine(row: QuarantineRow, body: str) -> Row:
     return row.quarantine_id, int(row.resolved), body
 
 
+def _learning(row: LearningRow, body: str) -> Row:
+    return row.scope, body
+
+
+def _thresholds(row: ThresholdsRow, body: str) -> Row:
+    return row.version, body
+
+
 COLUMNS_OF: Mapping[type, Callable[[Any, str], Row]] = {
     BookRow: _book, PositionRow: _position, OrderRow: _order, ControlRow: _control, TotalRow: _total, NavRow: _nav, QuarantineRow: _quarantine,
+    LearningRow: _learning, ThresholdsRow: _thresholds,
 }  # fmt: skip
 """A live row, and its body, as they stand in their table: what was written must be what is read."""

@@ -4,10 +4,12 @@ Everything that the ledger knows is in its journal; only the inbox is beside it 
 their own), so it travels along with the update at which each was noted.
 
 An exported file is JSON lines. The first says what is to come, down to the last hash, so a file that was cut short is known as
-such: `{"holdfast": "journal", "version": 1, "store_id": …, "epoch": …, "seq": …, "hash": …, "inbox": […]}`. Then one line an
-update: `{"seq", "kind", "at", "hash", "body", "inbox"}`, the body as text, because its very bytes are what the chain is made of.
+such: `{"holdfast": "journal", "version": 2, "store_id": …, "epoch": …, "seq": …, "hash": …, "outcomes": …, "inbox": […]}`. Then one line an
+update: `{"seq", "kind", "at", "hash", "body", "inbox"}`, the body as text, because its very bytes are what the chain is made of. Last, one line
+for each outcome of a closed trade that is kept: `{"outcome": [position, seq, closed_at, body]}`.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,9 +21,13 @@ import orjson
 
 from holdfast.runtime.files import sync_folder
 from holdfast.store.batch import GENESIS, BrokenChain, Journaled, check_chain
-from holdfast.store.reading import Reader, StoreMissing
+from holdfast.store.reading import LEARNS_SINCE, Reader, StoreMissing, schema_of
 
-VERSION = 1
+log = logging.getLogger("holdfast.store")
+VERSION = 2
+READS = frozenset({1, VERSION})
+Outcome = tuple[str, int, int, str]
+"""Position id, sequence at which it came, market time of the close, the outcome as JSON."""
 Noted = list[tuple[str, str]]
 """Message ids with digests, as the inbox has them."""
 
@@ -47,6 +53,10 @@ class Source(Protocol):
 
     def updates(self) -> Iterator[tuple[Journaled | None, Noted]]:
         """Every update in order, with what the inbox noted at it; first None, with what was noted before any. Raises Unusable."""
+        ...
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of closed trades that lie beside the journal."""
         ...
 
 
@@ -91,6 +101,15 @@ class StoreJournal:
         except sqlite3.DatabaseError as error:
             raise Unusable(f"the journal cannot be read behind update {seq}: {error}") from error
 
+    def outcomes(self) -> Iterator[Outcome]:
+        """As far as they can be read: they are evidence, and a rebuilt store is whole without them."""
+        if schema_of(self._store) < LEARNS_SINCE:
+            return
+        try:
+            yield from self._store.rows("SELECT position_id, seq, closed_at, body FROM outcomes ORDER BY seq")
+        except sqlite3.DatabaseError as error:
+            log.warning("outcomes of closed trades cannot be read, and are left behind: %s", error)
+
 
 class _Inbox:
     """The inbox in the order of the updates at which its messages were noted."""
@@ -130,8 +149,10 @@ class FileJournal:
         first = self._first
         if first.get("holdfast") != "journal":
             raise Unusable(f"{path} is no exported journal: its first line does not say so")
-        if first.get("version") != VERSION:
-            raise Unusable(f"{path} is of version {first.get('version')}; this Holdfast reads {VERSION}")
+        if first.get("version") not in READS:
+            raise Unusable(
+                f"{path} is of version {first.get('version')}; this Holdfast reads {sorted(READS)}"
+            )
         try:
             self.head = Head(
                 str(first["store_id"]), int(first["epoch"]), int(first["seq"]), str(first["hash"])
@@ -152,11 +173,35 @@ class FileJournal:
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 document = self._first if number == 1 else self._document(line, number)
+                if "outcome" in document:
+                    continue
                 try:
                     noted = [(str(key), str(digest)) for key, digest in document.get("inbox", ())]
                     yield (None if number == 1 else _journaled(document)), noted
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise Unusable(f"{self.path}, line {number}: {error!r}") from error
+
+    def outcomes(self) -> Iterator[Outcome]:
+        found = 0
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.startswith(_OUTCOME):
+                    found += 1
+                    yield self._outcome(line, number)
+        if found != self._first.get("outcomes", 0):
+            raise Unusable(
+                f"{self.path} has {found} outcomes of trades, and should have {self._first['outcomes']}"
+            )
+
+    def _outcome(self, line: bytes, number: int) -> Outcome:
+        try:
+            position_id, seq, closed_at, body = self._document(line, number)["outcome"]
+            return str(position_id), int(seq), int(closed_at), str(body)
+        except (TypeError, ValueError) as error:
+            raise Unusable(f"{self.path}, line {number}: {error!r}") from error
+
+
+_OUTCOME = b'{"outcome":'
 
 
 def _journaled(document: dict[str, Any]) -> Journaled:
@@ -168,12 +213,14 @@ def _journaled(document: dict[str, Any]) -> Journaled:
 def export(store: Reader, target: Path) -> Head:
     """Write the journal of *store* to *target*, durable, which must not exist. Raises FileExistsError, OSError, Unusable."""
     source = StoreJournal(store)
-    head = source.head
+    head, outcomes = source.head, list(source.outcomes())
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             for row, noted in checked(source):
-                file.write(orjson.dumps(_line(head, row, noted)) + b"\n")
+                file.write(orjson.dumps(_line(head, row, noted, len(outcomes))) + b"\n")
+            for outcome in outcomes:
+                file.write(orjson.dumps({"outcome": outcome}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -183,9 +230,12 @@ def export(store: Reader, target: Path) -> Head:
     return head
 
 
-def _line(head: Head, row: Journaled | None, noted: Noted) -> dict[str, Any]:
+def _line(head: Head, row: Journaled | None, noted: Noted, outcomes: int) -> dict[str, Any]:
     line: dict[str, Any] = (
-        {"holdfast": "journal", "version": VERSION, "store_id": head.store_id, "epoch": head.epoch, "seq": head.seq, "hash": head.hash}
+        {
+            "holdfast": "journal", "version": VERSION, "store_id": head.store_id, "epoch": head.epoch, "seq": head.seq, "hash": head.hash,
+            "outcomes": outcomes,
+        }
         if row is None
         else {"seq": row.seq, "kind": row.kind, "at": row.at, "hash": row.hash, "body": row.body.decode()}
     )  # fmt: skip

@@ -153,6 +153,14 @@ class PostgresReader:
 
 Reader = SqliteReader | PostgresReader
 
+LEARNS_SINCE = "0003"
+"""The schema that brought learned thresholds and outcomes; an older store, not opened by its ledger since, has no such tables."""
+
+
+def schema_of(store: Reader) -> str:
+    """The schema that the store has."""
+    return str(next(iter(store.rows("SELECT version_num FROM alembic_version")))[0])
+
 
 def open_reader(url: str, directory: Path) -> Reader:
     """The store of the settings (*url*, or SQLite under *directory*), to read. Raises StoreMissing."""

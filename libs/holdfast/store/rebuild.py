@@ -25,7 +25,7 @@ from holdfast.store.store import ConstraintBroken, Driver
 
 AT_ONCE = 500
 """Updates in one transaction."""
-WITHOUT_KEY = frozenset({UpdateKind.STATUS, UpdateKind.CONTROL, UpdateKind.ADJUSTED})
+WITHOUT_KEY = frozenset({UpdateKind.STATUS, UpdateKind.CONTROL, UpdateKind.ADJUSTED, UpdateKind.LEARNED})
 """Updates caused by messages that the inbox remembers."""
 _COMPARED = tuple(table for table in schema.metadata.sorted_tables if table is not schema.store)
 
@@ -65,6 +65,7 @@ def fill_tables(driver: Driver, source: Source) -> None:
             for table, may_exist, rows in batch.writes():
                 if rows:
                     cursor.executemany((upsert if may_exist else insert)[table.name], rows)
+        cursor.executemany(insert["outcomes"], source.outcomes())
         cursor.execute("COMMIT")
     except Exception as error:
         translated = driver.translate(error)

@@ -194,4 +194,9 @@ totals = Table(
     _text("body"),
 )
 nav = Table("nav", metadata, _text("account", key=True), _text("body"))
+learning = Table("learning", metadata, _text("scope", key=True), _text("body"))
+thresholds = Table("thresholds", metadata, _big("version", key=True), _text("body"))
+outcomes = Table(  # evidence, not truth: beside the journal, bounded, and nothing else depends on it
+    "outcomes", metadata, _text("position_id", key=True), _big("seq"), _big("closed_at"), _text("body")
+)
 executors = Table("executors", metadata, _text("account", key=True), _big("epoch"))

@@ -14,15 +14,18 @@ from typing import Any, Protocol
 
 import orjson
 
-from holdfast.contracts.messages import Fill
+from holdfast.contracts.messages import Fill, Trade
+from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
     IntentRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.domain.ledger_state import Known
@@ -72,12 +75,16 @@ class Store:
         self._fence = f"UPDATE store SET epoch = epoch WHERE one = 1 AND epoch = {dialect.mark}"
         tables = (
             schema.books, schema.positions, schema.orders, schema.intents, schema.fills, schema.trades, schema.inbox, schema.control,
-            schema.totals, schema.nav, schema.quarantine, schema.executors, schema.updates,
+            schema.totals, schema.nav, schema.quarantine, schema.executors, schema.updates, schema.learning, schema.thresholds, schema.outcomes,
         )  # fmt: skip
         self._upsert = {table.name: dialect.upsert(table) for table in tables}
         self._upsert["orders"] = dialect.upsert(schema.orders, fixed="intent_id")
         self._insert = {table.name: dialect.insert(table) for table in tables}
         self._close_position = dialect.delete(schema.positions)
+        self._drop_outcomes = (
+            "DELETE FROM outcomes WHERE position_id NOT IN"
+            f" (SELECT position_id FROM outcomes ORDER BY seq DESC, closed_at DESC, position_id LIMIT {dialect.mark})"
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -90,6 +97,8 @@ class Store:
             (schema.control, ControlRow, ""),
             (schema.totals, TotalRow, ""),
             (schema.nav, NavRow, ""),
+            (schema.learning, LearningRow, ""),
+            (schema.thresholds, ThresholdsRow, ""),
             (schema.quarantine, QuarantineRow, " WHERE resolved = 0"),
         ):
             names = ", ".join(column.name for column in table.columns)
@@ -135,6 +144,16 @@ class Store:
         except Exception as error:
             raise self._driver.translate(error) from error
 
+    def outcomes(self, skip: int, limit: int) -> tuple[list[TradeOutcome], int]:
+        """What is kept of closed trades, newest first, without the first *skip*, and how many are kept. Raises Transient."""
+        mark = self._driver.dialect.mark
+        rows = self.query(
+            f"SELECT body FROM outcomes ORDER BY seq DESC, closed_at DESC, position_id LIMIT {mark} OFFSET {mark}",
+            (limit, skip),
+        )
+        count = self.query("SELECT count(*) FROM outcomes")[0][0]
+        return [TradeOutcome.model_validate_json(body) for (body,) in rows], int(count)
+
     def look_up(
         self,
         *,
@@ -142,6 +161,7 @@ class Store:
         orders: Sequence[str] = (),
         fills: Sequence[Fill] = (),
         messages: Sequence[str] = (),
+        outcomes: Sequence[str] = (),
     ) -> Known:
         """What the store holds of the things a batch names. Raises Transient."""
         known, select = Known(), self._driver.dialect.select_in
@@ -166,6 +186,13 @@ class Store:
                     trade_ids,
                 ):
                     known.fills["|".join(row[:5])] = row[5]
+            if outcomes:
+                for (body,) in select(cursor, schema.trades, ("body",), "position_id", outcomes):
+                    trade = Trade.model_validate_json(body)
+                    known.trades[trade.position_id] = trade
+                for (body,) in select(cursor, schema.outcomes, ("body",), "position_id", outcomes):
+                    outcome = TradeOutcome.model_validate_json(body)
+                    known.outcomes[outcome.position_id] = outcome
             if messages:
                 known.messages.update(
                     select(cursor, schema.inbox, ("message_id", "digest"), "message_id", messages)
@@ -192,6 +219,8 @@ class Store:
             for table, may_exist, rows in batch.writes():
                 if rows:
                     cursor.executemany((self._upsert if may_exist else self._insert)[table.name], rows)
+            if batch.outcomes:
+                cursor.execute(self._drop_outcomes, (batch.keep_outcomes,))
             cursor.execute("COMMIT")
         except Exception as error:
             self._roll_back(cursor)

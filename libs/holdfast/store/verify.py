@@ -25,17 +25,20 @@ from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
     IntentRow,
+    LearningRow,
     NavRow,
     OrderRow,
     PositionRow,
     QuarantineRow,
+    ThresholdsRow,
     TotalRow,
 )
 from holdfast.domain.invariants import InvariantViolation, check_book
 from holdfast.domain.settle import fill_digest
 from holdfast.store import schema
 from holdfast.store.batch import GENESIS, chain
-from holdfast.store.reading import Reader
+from holdfast.store.evidence import problems
+from holdfast.store.reading import LEARNS_SINCE, Reader, schema_of
 from holdfast.store.rebuild import WITHOUT_KEY
 from holdfast.store.refold import Refold, differing
 from holdfast.store.scratch import Scratch
@@ -50,6 +53,7 @@ _TERMINAL = frozenset(state.value for state in TERMINAL_STATES)
 KEYS: Mapping[str, tuple[str, ...]] = {
     "books": ("book_id",), "positions": ("position_id",), "orders": ("order_id",), "intents": ("intent_id",), "trades": ("position_id",),
     "control": ("scope", "target"), "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
+    "learning": ("scope",), "thresholds": ("version",),
 }  # fmt: skip
 """Tables that are the last word of the journal about each key."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -57,13 +61,15 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "positions": ("position_id", "book_id", "side", "quantity", "entry_price", "take_profit", "stop_loss", "version"),
     "orders": ("order_id", "intent_id", "book_id", "role", "side", "state", "quantity", "filled"),
     "intents": ("intent_id", "digest", "status"), "trades": ("position_id",), "control": ("scope", "target"),
-    "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
+    "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",), "learning": ("scope",),
+    "thresholds": ("version",),
 }  # fmt: skip
 """Columns that stand beside a row's body and must say the same."""
 _ROWS: Mapping[str, type[Frozen]] = {
     "books": BookRow, "positions": PositionRow, "orders": OrderRow, "intents": IntentRow, "trades": Trade, "control": ControlRow,
-    "totals": TotalRow, "nav": NavRow, "quarantine": QuarantineRow,
+    "totals": TotalRow, "nav": NavRow, "quarantine": QuarantineRow, "learning": LearningRow, "thresholds": ThresholdsRow,
 }  # fmt: skip
+_LEARNING = frozenset({"learning", "thresholds"})
 _AMOUNTS = frozenset({"quantity", "entry_price", "take_profit", "stop_loss", "filled"})
 
 CHECKS: Mapping[str, str] = {
@@ -81,6 +87,7 @@ CHECKS: Mapping[str, str] = {
     "reasons": "every trade's exit is explained by its reason",
     "totals": "profit, fees and counts add up per symbol",
     "inbox": "every message that changed something is remembered",
+    "outcomes": "every outcome that is kept is one of a trade",
 }
 
 
@@ -124,14 +131,11 @@ class _Verifier:
 
     def run(self) -> list[Check]:
         steps: list[Callable[[], None]] = [self._read_journal, self._compare_executors]
-        steps += [partial(self._compare_table, table) for table in KEYS]
-        steps += [
-            self._compare_fills,
-            self._compare_inbox,
-            self._look_at_live_rows,
-            self._look_at_intents,
-            self._look_at_sums,
-        ]
+        learns = schema_of(self._store) >= LEARNS_SINCE
+        steps += [partial(self._compare_table, table) for table in KEYS if learns or table not in _LEARNING]
+        steps += [self._compare_fills, self._compare_inbox, self._look_at_live_rows]
+        steps += [self._look_at_intents, self._look_at_sums]
+        steps += [self._look_at_outcomes] if learns else []
         for step in [*steps, self._look_at_constraints]:
             try:
                 step()
@@ -326,6 +330,13 @@ class _Verifier:
             f"SELECT order_id, live, state FROM orders WHERE {_MISMATCH}"
         ):
             self._checks["columns"].broken(f"orders {order_id}: live is {live} in state {state}")
+
+    def _look_at_outcomes(self) -> None:
+        check = self._checks["outcomes"]
+        for problem in problems(self._store):
+            check.count += 1
+            if problem is not None:
+                check.broken(problem)
 
     def _look_at_sums(self) -> None:
         sums, trades, totals = self._checks["sums"], self._checks["trades"], self._checks["totals"]

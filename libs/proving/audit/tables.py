@@ -35,6 +35,8 @@ TABLES = (
     _Table("nav", ("account",)),
     _Table("quarantine", ("quarantine_id",)),
     _Table("trades", ("position_id",)),
+    _Table("learning", ("scope",)),
+    _Table("thresholds", ("version",)),
 )
 _DEFAULTS: Mapping[str, object] = {"state": "reserved", "filled": "0", "version": 1}
 _AMOUNTS = frozenset({"quantity", "filled", "entry_price", "take_profit", "stop_loss"})
