@@ -32,7 +32,10 @@ class Server:
         self, clock: Clock, *, key: str, secret: str, wallet: Decimal = Decimal(1_000_000)
     ) -> None:  # fmt: skip
         self._clock = clock
-        self.venue = Venue(clock.wall_ms, key=key, secret=secret, wallet=wallet, tell=self._tell)
+        self._new: Callable[[], Venue] = lambda: Venue(
+            clock.wall_ms, key=key, secret=secret, wallet=wallet, tell=self._tell
+        )
+        self.venue = self._new()
         self._listeners: dict[str, set[web.WebSocketResponse]] = {}
         self._unsent: list[dict[str, Any]] = []
         self._runner: web.AppRunner | None = None
@@ -55,6 +58,10 @@ class Server:
         await site.start()
         self.port = self._runner.addresses[0][1]
 
+    def reset(self) -> None:
+        """A new venue at the same address. Requests that are on their way still reach the one they were sent to."""
+        self.venue, self._unsent = self._new(), []
+
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
@@ -69,35 +76,30 @@ class Server:
         venue.log.append((method, path))
         fault = venue.faults.take(method, path)
         if fault is None:
-            answer = self._done(request, body)
+            answer = _done(venue, request, body)
             await self._send_events()
             return _response(answer)
         if fault.kind in PREVENTED:
-            return await self._prevented(request, fault.kind)
+            return await self._prevented(request, venue.refused(fault.kind), fault.kind)
         if fault.kind is Kind.DELAYED:
             await self._clock.sleep(fault.delay_ms / 1000)
         if fault.kind is Kind.HIDDEN:
             venue.exchange.hidden_until = venue.clock() + fault.delay_ms
         try:
-            answer = self._done(request, body)
+            answer = _done(venue, request, body)
         finally:
             venue.exchange.hidden_until = 0
         if fault.kind is Kind.FILL_AFTER_CANCEL:
-            self._fill_the_canceled(answer)
+            _fill_the_canceled(venue, answer)
         await self._send_events()
         return await self._spoiled(request, answer, fault)
 
-    def _done(self, request: web.Request, body: str) -> Answer:
-        return self.venue.answer(
-            request.method, request.path, request.query_string, body, request.headers.get("X-MBX-APIKEY")
-        )
-
-    async def _prevented(self, request: web.Request, kind: Kind) -> web.StreamResponse:
+    async def _prevented(self, request: web.Request, refusal: Answer, kind: Kind) -> web.StreamResponse:
         if kind in _CUT:
             return _cut(request)
         if kind in _SILENT:
             return await self._silent(request)
-        return _response(self.venue.refused(kind))
+        return _response(refusal)
 
     async def _spoiled(self, request: web.Request, answer: Answer, fault: Fault) -> web.StreamResponse:
         if fault.kind in _CUT:
@@ -120,13 +122,6 @@ class Server:
                 break
             await self._clock.sleep(WATCH_S)
         return _cut(request)
-
-    def _fill_the_canceled(self, answer: Answer) -> None:
-        document = json.loads(answer.text)
-        order = self.venue.exchange.orders.get(document.get("orderId", 0))
-        if order is not None and order.status == "CANCELED":
-            price = order.ask.price or self.venue.exchange.quotes[order.ask.symbol].last
-            self.venue.exchange.fill_anyway(order, order.remaining, price)
 
     # -- the user's stream -----------------------------------------------------------------------------------------------------
 
@@ -262,6 +257,19 @@ class Server:
                 if position.quantity
             },
         }
+
+
+def _done(venue: Venue, request: web.Request, body: str) -> Answer:
+    key = request.headers.get("X-MBX-APIKEY")
+    return venue.answer(request.method, request.path, request.query_string, body, key)
+
+
+def _fill_the_canceled(venue: Venue, answer: Answer) -> None:
+    """The race of a cancel with a trade: the order that was just answered as canceled fills."""
+    order = venue.exchange.orders.get(json.loads(answer.text).get("orderId", 0))
+    if order is not None and order.status == "CANCELED":
+        price = order.ask.price or venue.exchange.quotes[order.ask.symbol].last
+        venue.exchange.fill_anyway(order, order.remaining, price)
 
 
 def _response(answer: Answer) -> web.Response:

@@ -66,7 +66,7 @@ def quote(server, bid, ask, size="10", symbol="BTCUSDT"):
 
 
 @asynccontextmanager
-async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=150):
+async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=10_000):
     """ccxt as it is installed; only its addresses and its clock are ours."""
     exchange = ccxt.binanceusdm(
         {"apiKey": key, "secret": secret, "enableRateLimit": False, "timeout": timeout_ms}
@@ -90,22 +90,23 @@ async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=150):
 
 
 @asynccontextmanager
-async def ccxt_venue(
-    server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), answer_ms=150, timeout_ms=100, hedged=False
-):
+async def ccxt_venue(server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), hedged=False):
     """Our venue over real ccxt, on *server*. Its limiter is off: the tests' orders are few, and their time is not."""
     capability = CAPABILITIES["binanceusdm"]
     clients = Clients(
-        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=timeout_ms, limited=False
+        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=10_000, limited=False
     )
-    adapter = CcxtVenue(
-        "main", capability, clients, clock, symbols=symbols, answer_ms=answer_ms, hedged=hedged
-    )
+    adapter = CcxtVenue("main", capability, clients, clock, symbols=symbols, answer_ms=10_000, hedged=hedged)
     try:
         await adapter.open()
         yield adapter
     finally:
         await adapter.close()
+
+
+def impatient(adapter, ms=150):
+    """Sends are given up so soon from now on: for faults that never answer."""
+    adapter._answer_ms = adapter.clients.trade.timeout = ms
 
 
 def row(order_id="h1", *, clock, side="buy", quantity="0.1", send_in=2000, **fields):
