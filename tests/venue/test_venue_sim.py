@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.venue._stage import KEY, START, D, HandClock, client, quote, until, venue
-from venue_sim import errors
 from venue_sim.account import Position
 from venue_sim.door import Door
+from venue_sim.errors import VenueError
 from venue_sim.exchange import Exchange
 from venue_sim.faults import OF_SENDS, PREVENTED, SPOILED, Fault, Kind
 from venue_sim.market import Quote, read_tape
@@ -155,7 +155,7 @@ def test_who_goes_on_after_429_is_banned():
         door.weigh("GET", "/fapi/v1/time", has_symbol=False)
     statuses = []
     for _ in range(3):
-        with pytest.raises(errors.VenueError) as caught:
+        with pytest.raises(VenueError) as caught:
             door.weigh("GET", "/fapi/v1/time", has_symbol=False)
         statuses.append(caught.value.status)
     assert statuses == [429, 418, 418]
@@ -168,7 +168,7 @@ def test_too_many_orders_in_ten_seconds():
     door.order_limit = 2
     for _ in range(2):
         door.weigh("POST", "/fapi/v1/order", has_symbol=True)
-    with pytest.raises(errors.VenueError, match="-1015"):
+    with pytest.raises(VenueError, match="-1015"):
         door.weigh("POST", "/fapi/v1/order", has_symbol=True)
 
 
