@@ -13,6 +13,7 @@ from venue_sim.dialects import Answer, Document, Line, Request, told_by_everyone
 from venue_sim.door import Door
 from venue_sim.errors import Refusal, VenueError, Why
 from venue_sim.faults import Fault, Kind
+from venue_sim.matching import Matching
 
 Given = Mapping[str, str]
 PUBLIC, KEYED, SIGNED = "public", "keyed", "signed"
@@ -25,10 +26,11 @@ Endpoints = Mapping[tuple[str, str], tuple[str, Callable[[E, Given], Document]]]
 class Binance(ABC, Generic[E]):
     """See the module. *desk* has what answers the *endpoints*."""
 
-    exchange: Any  # each dialect narrows it
-
-    def __init__(self, desk: E, endpoints: Endpoints[E], door: Door, words: Words) -> None:
-        self.desk, self._endpoints, self.door, self._words = desk, endpoints, door, words
+    def __init__(
+        self, desk: E, matching: Matching, endpoints: Endpoints[E], door: Door, words: Words
+    ) -> None:
+        self.desk, self._matching, self._endpoints = desk, matching, endpoints
+        self.door, self._words = door, words
 
     def answer(self, request: Request) -> Answer:
         """Limits first, then the key, then time and signature, then what is asked."""
@@ -36,7 +38,7 @@ class Binance(ABC, Generic[E]):
         given = dict(parse_qsl(request.query, keep_blank_values=True)) | dict(
             parse_qsl(request.body, keep_blank_values=True)
         )
-        self.exchange.tick()
+        self._matching.tick()
         try:
             used = self.door.weigh(method, path, "symbol" in given)
             found = self._endpoints.get((method, path))
@@ -83,7 +85,7 @@ class Binance(ABC, Generic[E]):
     def end_key(self) -> None: ...
 
     def adjust(self, given: Mapping[str, Any]) -> None:
-        self.exchange.adjust(given)
+        self._matching.adjust(given)
 
 
 def refusing(error: VenueError) -> Answer:

@@ -6,7 +6,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from venue_sim.dialects import Dialect
+from venue_sim.kraken_dialect import Kraken
 from venue_sim.matching import Tell
+from venue_sim.spot_dialect import BinanceSpot
 from venue_sim.usdm import Usdm
 
 
@@ -32,4 +34,11 @@ class Entry:
 STARTS = {"BTCUSDT": Decimal(42_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
 DIALECTS: Mapping[str, Entry] = {
     "binanceusdm": Entry("Binance USD-M futures", Usdm, "sim-secret", STARTS),
+    "binance": Entry("Binance spot", BinanceSpot, "sim-secret", STARTS),
+    "kraken": Entry(
+        "Kraken spot",
+        Kraken,
+        "c2ltLXNlY3JldA==",
+        {"XBTUSDT": Decimal(42_000), "ETHUSDT": Decimal(2_500), "XXBTZUSD": Decimal(42_000)},
+    ),
 }

@@ -45,6 +45,11 @@ class Answer:
 class Line(Protocol):
     """One WebSocket of a client."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is told of orders by now."""
+        ...
+
     def hear(self, text: str) -> Sequence[Document]:
         """What is answered to a message."""
         ...
@@ -61,7 +66,8 @@ class Line(Protocol):
 class Dialect(Protocol):
     """See the module."""
 
-    exchange: Matching
+    @property
+    def exchange(self) -> Matching: ...
 
     def answer(self, request: Request) -> Answer:
         """Do what is asked."""

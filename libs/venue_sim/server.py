@@ -44,6 +44,11 @@ class Server:
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
+    @property
+    def listeners(self) -> int:
+        """How many clients are told of orders over a WebSocket."""
+        return sum(line.listens for line in self._lines.values())
+
     async def start(self, port: int = 0) -> None:
         """Listen on *port* of the loopback; 0 takes a free one. Raises OSError."""
         app = web.Application()
@@ -239,6 +244,7 @@ class Server:
         exchange = self.venue.exchange
         return {
             "received": len(exchange.received),
+            "listeners": self.listeners,
             "orders": [
                 {"clientOrderId": order.ask.client_id, "status": order.status, "filled": f"{order.filled:f}"}
                 for order in exchange.orders.values()

@@ -25,7 +25,9 @@ class Usdm(Binance[Futures]):
     ) -> None:
         self.exchange = Exchange(clock, wallet=wallet, tell=tell)
         self.futures = Futures(self.exchange)
-        super().__init__(self.futures, ENDPOINTS, Door(clock, key, secret), binance_errors.FUTURES)
+        super().__init__(
+            self.futures, self.exchange, ENDPOINTS, Door(clock, key, secret), binance_errors.FUTURES
+        )
 
     def _reordered(self, rows: list[Any], kind: Kind) -> list[Any]:
         if kind is Kind.HEDGE_ROWS:
@@ -50,12 +52,16 @@ class KeyLine:
     def __init__(self, dialect: Usdm, key: str) -> None:
         self._dialect, self._key = dialect, key
 
+    @property
+    def listens(self) -> bool:
+        return self._dialect.knows(self._key)
+
     def hear(self, text: str) -> Sequence[Document]:  # noqa: ARG002 - nothing is answered here
         return ()
 
     def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
         exchange = self._dialect.exchange
-        if not self._dialect.knows(self._key):
+        if not self.listens:
             return ()
         events = [order_event(order, trade, exchange.clock())]
         if trade is not None:
