@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -9,17 +10,18 @@ from typing import Annotated
 import typer
 
 from holdfast.runtime.clock import SystemClock
+from venue_sim.catalog import DIALECTS
 from venue_sim.market import Quote, read_tape
 from venue_sim.server import Server
 
-PRETEND_KEY, PRETEND_SECRET = "sim-key", "sim-secret"
-STARTS = {"BTCUSDT": Decimal(42_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
+PRETEND_KEY = "sim-key"
 
 
 def venue_sim(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on the loopback; 0 takes a free one.")] = 8490,
     key: Annotated[str, typer.Option(help="The API key that it takes.")] = PRETEND_KEY,
-    secret: Annotated[str, typer.Option(help="The secret that requests are signed with.")] = PRETEND_SECRET,
+    secret: Annotated[str | None, typer.Option(help="The secret that requests are signed with.", show_default="sim-secret, as the venue writes it")] = None,
+    dialect: Annotated[str, typer.Option(help=f"Whose wire: {', '.join(DIALECTS)}.")] = "binanceusdm",
     seed: Annotated[int, typer.Option(help="Of the made-up prices.")] = 1,
     every_ms: Annotated[int, typer.Option(min=10, help="Between two quotes.")] = 500,
     tape: Annotated[
@@ -28,9 +30,15 @@ def venue_sim(
     ] = None,
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.", show_default=False)] = None,
 ) -> None:  # fmt: skip
-    """A venue that speaks the wire of Binance USD-M futures on 127.0.0.1, with faults on demand. No real exchange is reached."""
+    """A venue on 127.0.0.1 that speaks the wire of a real one, with faults on demand. No real exchange is reached."""
+    if dialect not in DIALECTS:
+        print(f"holdfast venue-sim: no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
+        raise typer.Exit(1)
+    server = Server(SystemClock(), key=key, secret=secret or DIALECTS[dialect].secret, dialect=dialect)
     try:
-        asyncio.run(_run(port, key, secret, seed, every_ms, tape, seconds))
+        asyncio.run(
+            _run(server, dialect, port, Walk(seed, DIALECTS[dialect].starts), every_ms, tape, seconds)
+        )
     except (OSError, ValueError) as error:
         print(f"holdfast venue-sim: {error}")
         raise typer.Exit(1) from None
@@ -39,17 +47,15 @@ def venue_sim(
 
 
 async def _run(
-    port: int, key: str, secret: str, seed: int, every_ms: int, tape: Path | None, seconds: float | None
-) -> None:
+    server: Server, dialect: str, port: int, walk: "Walk", every_ms: int, tape: Path | None, seconds: float | None
+) -> None:  # fmt: skip
     clock = SystemClock()
-    server = Server(clock, key=key, secret=secret)
     await server.start(port)
     print(
-        f"Binance USD-M futures, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
+        f"{DIALECTS[dialect].title}, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
         flush=True,
     )
     quotes = iter(read_tape(tape)) if tape is not None else None
-    walk = Walk(seed)
     until = None if seconds is None else clock.monotonic_ms() + int(seconds * 1000)
     try:
         while until is None or clock.monotonic_ms() < until:
@@ -66,8 +72,8 @@ async def _run(
 class Walk:
     """Prices that go up and down by up to a thousandth a step, from a seed."""
 
-    def __init__(self, seed: int) -> None:
-        self._random, self._prices = random.Random(seed), dict(STARTS)
+    def __init__(self, seed: int, starts: Mapping[str, Decimal]) -> None:
+        self._random, self._prices = random.Random(seed), dict(starts)
 
     def step(self, now: int) -> list[tuple[str, Quote]]:
         """The next quote of every symbol."""

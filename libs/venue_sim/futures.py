@@ -1,16 +1,15 @@
 """The endpoints of /fapi: what each takes, does and answers. `ENDPOINTS` is the whole list."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from venue_sim import errors
 from venue_sim.account import BOTH, ZERO
+from venue_sim.binance import KEYED, PUBLIC, SIGNED, Given, amount_of, flag_of, needed_of
+from venue_sim.errors import Refusal, VenueError, Why
 from venue_sim.exchange import Exchange
 from venue_sim.orders import Algo, Ask, Order
 from venue_sim.rows import account_row, algo_row, instrument, order_row, plain, position_row, trade_row
 
-Given = Mapping[str, str]
 MOST_ROWS = 1_000
 TRADES_WINDOW_MS = 7 * 24 * 3600 * 1000
 LISTEN_MS = 60 * 60 * 1000
@@ -47,7 +46,7 @@ class Futures:
     def book_ticker(self, given: Given) -> Any:
         named = given.get("symbol")
         if named is not None and named not in self.exchange.specs:
-            raise errors.unknown_symbol()
+            raise Refusal(Why.UNKNOWN_SYMBOL)
         rows = [
             {"symbol": symbol, "bidPrice": plain(quote.bid), "bidQty": plain(quote.size), "askPrice": plain(quote.ask),
              "askQty": plain(quote.size), "time": quote.at}
@@ -62,60 +61,60 @@ class Futures:
 
     def new_algo(self, given: Given) -> Any:
         if given.get("algoType") != "CONDITIONAL":
-            raise errors.missing("algoType")
+            raise Refusal(Why.MISSING, "algoType")
         return algo_row(self.exchange.place_conditional(self._ask(given, id_key="clientAlgoId")))
 
     def _ask(self, given: Given, id_key: str = "newClientOrderId") -> Ask:
-        type_ = _needed(given, "type")
-        close = _flag(given, "closePosition")
+        type_ = needed_of(given, "type")
+        close = flag_of(given, "closePosition")
         if type_ in {"LIMIT", "STOP", "TAKE_PROFIT"}:
-            _needed(given, "price")
+            needed_of(given, "price")
         if type_ == "LIMIT":
-            _needed(given, "timeInForce")
+            needed_of(given, "timeInForce")
         return Ask(
-            symbol=_needed(given, "symbol"),
-            side=_needed(given, "side"),
+            symbol=needed_of(given, "symbol"),
+            side=needed_of(given, "side"),
             type=type_,
             client_id=given.get(id_key) or f"auto{self.exchange.next()}",
-            quantity=ZERO if close else _amount(given, "quantity"),
-            price=_amount(given, "price") if given.get("price") else None,
+            quantity=ZERO if close else amount_of(given, "quantity"),
+            price=amount_of(given, "price") if given.get("price") else None,
             time_in_force=given.get("timeInForce", "GTC"),
-            reduce_only=_flag(given, "reduceOnly"),
+            reduce_only=flag_of(given, "reduceOnly"),
             close_position=close,
             position_side=given.get("positionSide", BOTH),
-            trigger=_amount(given, "triggerPrice") if given.get("triggerPrice") else None,
+            trigger=amount_of(given, "triggerPrice") if given.get("triggerPrice") else None,
         )
 
     def get_order(self, given: Given) -> Any:
-        return order_row(self._order(given, errors.no_such_order()))
+        return order_row(self._order(given, Refusal(Why.NO_ORDER)))
 
     def cancel_order(self, given: Given) -> Any:
-        return order_row(self.exchange.cancel(self._order(given, errors.cancel_rejected())))
+        return order_row(self.exchange.cancel(self._order(given, Refusal(Why.NOT_OPEN))))
 
     def cancel_all(self, given: Given) -> Any:
-        self.exchange.cancel_all(_needed(given, "symbol"))
+        self.exchange.cancel_all(needed_of(given, "symbol"))
         return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
-    def _order(self, given: Given, otherwise: errors.VenueError) -> Order:
-        symbol = _needed(given, "symbol")
+    def _order(self, given: Given, otherwise: Refusal) -> Order:
+        symbol = needed_of(given, "symbol")
         if given.get("orderId"):
             order = self.exchange.orders.get(int(given["orderId"]))
             if order is not None and (order.ask.symbol != symbol or not self.exchange.shows(order)):
                 order = None
         else:
-            order = self.exchange.find(symbol, _needed(given, "origClientOrderId"))
+            order = self.exchange.find(symbol, needed_of(given, "origClientOrderId"))
         if order is None:
             raise otherwise
         return order
 
     def get_algo(self, given: Given) -> Any:
-        return algo_row(self._algo(given, errors.no_such_order()))
+        return algo_row(self._algo(given, Refusal(Why.NO_ORDER)))
 
     def cancel_algo(self, given: Given) -> Any:
-        algo = self.exchange.cancel_conditional(self._algo(given, errors.cancel_rejected()))
+        algo = self.exchange.cancel_conditional(self._algo(given, Refusal(Why.NOT_OPEN)))
         return {"algoId": algo.number, "clientAlgoId": algo.ask.client_id, "code": "200", "msg": "success"}
 
-    def _algo(self, given: Given, otherwise: errors.VenueError) -> Algo:
+    def _algo(self, given: Given, otherwise: Refusal) -> Algo:
         number, name = given.get("algoId"), given.get("clientAlgoId")
         for algo in reversed(self.exchange.algos.values()):
             if (str(algo.number) == number or algo.ask.client_id == name) and self.exchange.shows(algo):
@@ -126,7 +125,7 @@ class Futures:
         return [order_row(order) for order in self._orders(given) if order.is_open]
 
     def all_orders(self, given: Given) -> Any:
-        _needed(given, "symbol")
+        needed_of(given, "symbol")
         since, until = int(given.get("startTime", 0)), int(given.get("endTime", 2**62))
         rows = [order_row(order) for order in self._orders(given) if since <= order.at <= until]
         return rows[-int(given.get("limit", 500)) :]
@@ -149,7 +148,7 @@ class Futures:
 
     def countdown(self, given: Given) -> Any:
         """The dead man's switch: everything of the symbol is canceled unless this is called again in time; 0 takes it back."""
-        symbol, ms = _needed(given, "symbol"), int(_needed(given, "countdownTime"))
+        symbol, ms = needed_of(given, "symbol"), int(needed_of(given, "countdownTime"))
         if ms:
             self.exchange.countdowns[symbol] = self.exchange.clock() + ms
         else:
@@ -160,11 +159,11 @@ class Futures:
 
     def user_trades(self, given: Given) -> Any:
         """At most a week at once, the oldest first; without a time the latest ones of the last week."""
-        symbol, limit = _needed(given, "symbol"), min(int(given.get("limit", 500)), MOST_ROWS)
+        symbol, limit = needed_of(given, "symbol"), min(int(given.get("limit", 500)), MOST_ROWS)
         start = int(given["startTime"]) if "startTime" in given else None
         end = int(given["endTime"]) if "endTime" in given else None
         if start is not None and end is not None and end - start > TRADES_WINDOW_MS:
-            raise errors.VenueError(-4166, "Search window is restricted to recent 7 days only.")
+            raise VenueError(-4166, "Search window is restricted to recent 7 days only.")
         now = self.exchange.clock()
         low = start if start is not None else (end if end is not None else now) - TRADES_WINDOW_MS
         high = end if end is not None else (start + TRADES_WINDOW_MS if start is not None else now)
@@ -205,11 +204,11 @@ class Futures:
         return [asset | {"balance": asset["walletBalance"], "accountAlias": "sim"}]
 
     def leverage(self, given: Given) -> Any:
-        symbol, leverage = _needed(given, "symbol"), int(_needed(given, "leverage"))
+        symbol, leverage = needed_of(given, "symbol"), int(needed_of(given, "leverage"))
         if symbol not in self.exchange.specs:
-            raise errors.unknown_symbol()
+            raise Refusal(Why.UNKNOWN_SYMBOL)
         if not 1 <= leverage <= 125:
-            raise errors.VenueError(-4028, f"Leverage {leverage} is not valid")
+            raise VenueError(-4028, f"Leverage {leverage} is not valid")
         self.exchange.account.leverage[symbol] = leverage
         return {"leverage": leverage, "maxNotionalValue": "20000000", "symbol": symbol}
 
@@ -217,12 +216,12 @@ class Futures:
         return {"dualSidePosition": self.exchange.account.hedged}
 
     def set_position_side(self, given: Given) -> Any:
-        wanted = _flag(given, "dualSidePosition")
+        wanted = flag_of(given, "dualSidePosition")
         account = self.exchange.account
         if wanted is account.hedged:
-            raise errors.VenueError(-4059, "No need to change position side.")
+            raise VenueError(-4059, "No need to change position side.")
         if any(position.quantity for position in account.positions.values()):
-            raise errors.VenueError(-4068, "Position side cannot be changed if there exists position.")
+            raise VenueError(-4068, "Position side cannot be changed if there exists position.")
         account.hedged = wanted
         return {"code": 200, "msg": "success"}
 
@@ -271,7 +270,7 @@ class Futures:
 
     def keep_listen_key(self, given: Given) -> Any:
         if self.listen_key is None or self.exchange.clock() > self.listen_until:
-            raise errors.VenueError(-1125, "This listenKey does not exist.")
+            raise VenueError(-1125, "This listenKey does not exist.")
         return self.new_listen_key(given)
 
     def end_listen_key(self, _: Given) -> Any:
@@ -280,7 +279,6 @@ class Futures:
 
 
 Handler = Callable[[Futures, Given], Any]
-PUBLIC, KEYED, SIGNED = "public", "keyed", "signed"
 ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/fapi/v1/ping"): (PUBLIC, Futures.ping),
     ("GET", "/fapi/v1/time"): (PUBLIC, Futures.time),
@@ -316,24 +314,3 @@ ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/fapi/v1/listenKey"): (KEYED, Futures.end_listen_key),
 }
 """Method and path: who may ask, and what answers."""
-
-
-def _needed(given: Given, name: str) -> str:
-    value = given.get(name)
-    if not value:
-        raise errors.missing(name)
-    return value
-
-
-def _flag(given: Given, name: str) -> bool:
-    return given.get(name, "").lower() == "true"
-
-
-def _amount(given: Given, name: str) -> Decimal:
-    try:
-        amount = Decimal(_needed(given, name))
-    except InvalidOperation:
-        raise errors.missing(name) from None
-    if not amount.is_finite():
-        raise errors.missing(name)
-    return amount

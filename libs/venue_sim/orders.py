@@ -7,8 +7,8 @@ from venue_sim.account import BOTH, ZERO
 
 OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
 LIVE_ALGO = frozenset({"NEW"})
-STOPS = frozenset({"STOP", "STOP_MARKET"})
-CONDITIONAL = STOPS | {"TAKE_PROFIT", "TAKE_PROFIT_MARKET"}
+STOPS = frozenset({"STOP", "STOP_MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"})
+CONDITIONAL = STOPS | {"TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TAKE_PROFIT_LIMIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class Order:
     filled: Decimal = ZERO
     value: Decimal = ZERO
     visible_from: int = 0
+    waiting: bool = False
+    """A stop that is kept among the ordinary orders, and whose price has not come: open, and in no book."""
+    reason: str = ""
+    """Why it has ended, where a venue says so."""
 
     @property
     def is_open(self) -> bool:
@@ -90,3 +94,4 @@ class Trade:
     position_side: str = BOTH
     visible_from: int = 0
     liquidation: bool = False
+    fee_asset: str = "USDT"

@@ -3,7 +3,6 @@
 aiohttp, because a fault needs the connection itself: to cut it, to leave half an answer, to stay silent.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from holdfast.runtime.clock import Clock
-from venue_sim import errors
-from venue_sim.answers import Answer, Venue
+from venue_sim.answers import Venue
+from venue_sim.dialects import Answer, Document, Line, Request
+from venue_sim.errors import Refusal
 from venue_sim.faults import PREVENTED, Fault, Kind
 from venue_sim.market import Quote
 from venue_sim.orders import Order, Trade
-from venue_sim.stream import account_event, expired_event, order_event
 
 LOOPBACK = "127.0.0.1"
 WATCH_S = 0.02
@@ -29,12 +28,15 @@ class Server:
     """See the module. `start` binds the port; `url` is then where it is."""
 
     def __init__(
-        self, clock: Clock, *, key: str, secret: str, wallet: Decimal = Decimal(1_000_000)
+        self, clock: Clock, *, key: str, secret: str, wallet: Decimal = Decimal(1_000_000), dialect: str = "binanceusdm"
     ) -> None:  # fmt: skip
         self._clock = clock
-        self.venue = Venue(clock.wall_ms, key=key, secret=secret, wallet=wallet, tell=self._tell)
-        self._listeners: dict[str, set[web.WebSocketResponse]] = {}
-        self._unsent: list[dict[str, Any]] = []
+        self._new: Callable[[], Venue] = lambda: Venue(
+            clock.wall_ms, key=key, secret=secret, wallet=wallet, tell=self._tell, dialect=dialect
+        )
+        self.venue = self._new()
+        self._lines: dict[web.WebSocketResponse, Line] = {}
+        self._unsent: list[tuple[web.WebSocketResponse, Document]] = []
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -42,18 +44,25 @@ class Server:
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
+    @property
+    def listeners(self) -> int:
+        """How many clients are told of orders over a WebSocket."""
+        return sum(line.listens for line in self._lines.values())
+
     async def start(self, port: int = 0) -> None:
         """Listen on *port* of the loopback; 0 takes a free one. Raises OSError."""
         app = web.Application()
         app.router.add_route("*", "/sim/{what:.*}", self._control)
-        app.router.add_get("/ws/{key}", self._listen)
-        app.router.add_get("/private/ws", self._listen)
-        app.router.add_route("*", "/{path:.*}", self._request)
+        app.router.add_route("*", "/{path:.*}", self._come_in)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def reset(self) -> None:
+        """A new venue at the same address. Requests that are on their way still reach the one they were sent to."""
+        self.venue, self._unsent, self._lines = self._new(), [], {}
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -62,6 +71,10 @@ class Server:
 
     # -- requests ----------------------------------------------------------------------------------------------------------
 
+    async def _come_in(self, request: web.Request) -> web.StreamResponse:
+        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
+        return await (self._listen(request) if is_socket else self._request(request))
+
     async def _request(self, request: web.Request) -> web.StreamResponse:
         method, path = request.method, request.path
         body = await request.text()
@@ -69,35 +82,31 @@ class Server:
         venue.log.append((method, path))
         fault = venue.faults.take(method, path)
         if fault is None:
-            answer = self._done(request, body)
+            answer = _done(venue, request, body)
             await self._send_events()
             return _response(answer)
         if fault.kind in PREVENTED:
-            return await self._prevented(request, fault.kind)
+            return await self._prevented(request, venue.refused(fault.kind), fault.kind)
         if fault.kind is Kind.DELAYED:
             await self._clock.sleep(fault.delay_ms / 1000)
         if fault.kind is Kind.HIDDEN:
             venue.exchange.hidden_until = venue.clock() + fault.delay_ms
+        were_open = [order for order in venue.exchange.orders.values() if order.is_open]
         try:
-            answer = self._done(request, body)
+            answer = _done(venue, request, body)
         finally:
             venue.exchange.hidden_until = 0
         if fault.kind is Kind.FILL_AFTER_CANCEL:
-            self._fill_the_canceled(answer)
+            _fill_the_canceled(venue, were_open)
         await self._send_events()
         return await self._spoiled(request, answer, fault)
 
-    def _done(self, request: web.Request, body: str) -> Answer:
-        return self.venue.answer(
-            request.method, request.path, request.query_string, body, request.headers.get("X-MBX-APIKEY")
-        )
-
-    async def _prevented(self, request: web.Request, kind: Kind) -> web.StreamResponse:
+    async def _prevented(self, request: web.Request, refusal: Answer, kind: Kind) -> web.StreamResponse:
         if kind in _CUT:
             return _cut(request)
         if kind in _SILENT:
             return await self._silent(request)
-        return _response(self.venue.refused(kind))
+        return _response(refusal)
 
     async def _spoiled(self, request: web.Request, answer: Answer, fault: Fault) -> web.StreamResponse:
         if fault.kind in _CUT:
@@ -121,57 +130,43 @@ class Server:
             await self._clock.sleep(WATCH_S)
         return _cut(request)
 
-    def _fill_the_canceled(self, answer: Answer) -> None:
-        document = json.loads(answer.text)
-        order = self.venue.exchange.orders.get(document.get("orderId", 0))
-        if order is not None and order.status == "CANCELED":
-            price = order.ask.price or self.venue.exchange.quotes[order.ask.symbol].last
-            self.venue.exchange.fill_anyway(order, order.remaining, price)
-
     # -- the user's stream -----------------------------------------------------------------------------------------------------
 
     def _tell(self, order: Order, trade: Trade | None) -> None:
-        now = self.venue.clock()
-        if order.visible_from > now:
-            return
-        self._unsent.append(order_event(order, trade, now))
-        if trade is not None:
-            self._unsent.append(account_event(self.venue.exchange.account, order.ask.symbol, now))
+        if order.visible_from <= self.venue.clock():
+            for socket, line in self._lines.items():
+                self._unsent += [(socket, document) for document in line.tell(order, trade)]
 
     async def _send_events(self) -> None:
         events, self._unsent = self._unsent, []
-        if not events:
-            return
-        for listeners in list(self._listeners.values()):
-            for listener in list(listeners):
-                for event in events:
-                    await _whisper(listener, event)
+        for socket, event in events:
+            await _whisper(socket, event)
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info.get("key") or request.query.get("listenKey", "")
-        futures = self.venue.futures
-        if key != futures.listen_key or self.venue.clock() > futures.listen_until:
+        line = self.venue.dialect.line(request.path, request.query)
+        if line is None:
             raise web.HTTPForbidden(text="unknown listen key")
         socket = web.WebSocketResponse(heartbeat=180.0)
         await socket.prepare(request)
-        listeners = self._listeners.setdefault(key, set())
-        listeners.add(socket)
+        self._lines[socket] = line
         try:
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
                     break
+                for document in line.hear(message.data):
+                    await _whisper(socket, document)
         finally:
-            listeners.discard(socket)
+            self._lines.pop(socket, None)
         return socket
 
     async def expire_listen_key(self) -> None:
         """The key ends: who listens is told, and then hears nothing more."""
-        key, self.venue.futures.listen_key = self.venue.futures.listen_key, None
-        if key is None:
-            return
-        for listener in list(self._listeners.pop(key, ())):
-            await _whisper(listener, expired_event(key, self.venue.clock()))
-            await listener.close()
+        self.venue.dialect.end_key()
+        lines, self._lines = self._lines, {}
+        for socket, line in lines.items():
+            for document in line.farewell():
+                await _whisper(socket, document)
+            await socket.close()
 
     # -- what shall happen --------------------------------------------------------------------------------------------------------
 
@@ -196,7 +191,7 @@ class Server:
         try:
             given = await request.json() if request.can_read_body else {}
             document = await action(given)
-        except (errors.VenueError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+        except (Refusal, ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise web.HTTPBadRequest(text=f"{type(error).__name__}: {error}") from None
         await self._send_events()
         return web.json_response(document)
@@ -235,12 +230,9 @@ class Server:
         return {}
 
     async def _set(self, given: dict[str, Any]) -> Any:
-        """skew_ms, hedged, can_withdraw, wallet."""
-        account = self.venue.exchange.account
+        """skew_ms, can_withdraw, and what the account has: hedged and wallet, or coins."""
         self.venue.skew_ms = int(given.get("skew_ms", self.venue.skew_ms))
-        account.hedged = bool(given.get("hedged", account.hedged))
-        account.can_withdraw = bool(given.get("can_withdraw", account.can_withdraw))
-        account.wallet = Decimal(given.get("wallet", account.wallet))
+        self.venue.dialect.adjust(given)
         return {}
 
     async def _expire(self, _: dict[str, Any]) -> Any:
@@ -252,16 +244,26 @@ class Server:
         exchange = self.venue.exchange
         return {
             "received": len(exchange.received),
+            "listeners": self.listeners,
             "orders": [
                 {"clientOrderId": order.ask.client_id, "status": order.status, "filled": f"{order.filled:f}"}
                 for order in exchange.orders.values()
             ],
-            "positions": {
-                f"{symbol} {side}": f"{position.quantity:f}"
-                for (symbol, side), position in exchange.account.positions.items()
-                if position.quantity
-            },
+            "positions": {name: f"{quantity:f}" for name, quantity in exchange.held().items()},
         }
+
+
+def _done(venue: Venue, request: web.Request, body: str) -> Answer:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return venue.answer(Request(request.method, request.path, request.query_string, body, headers))
+
+
+def _fill_the_canceled(venue: Venue, were_open: list[Order]) -> None:
+    """The race of a cancel with a trade: what was just answered as canceled fills."""
+    for order in were_open:
+        if order.status == "CANCELED":
+            price = order.ask.price or venue.exchange.quotes[order.ask.symbol].last
+            venue.exchange.fill_anyway(order, order.remaining, price)
 
 
 def _response(answer: Answer) -> web.Response:
@@ -277,6 +279,6 @@ def _cut(request: web.Request, response: web.StreamResponse | None = None) -> we
     return response if response is not None else web.Response()
 
 
-async def _whisper(listener: web.WebSocketResponse, event: dict[str, Any]) -> None:
-    if not listener.closed:
-        await listener.send_json(event)
+async def _whisper(socket: web.WebSocketResponse, document: Document) -> None:
+    if not socket.closed:
+        await socket.send_json(document)

@@ -121,7 +121,7 @@ def build(
     premises = Premises(settings, app.seams, open_venue)
     view = LedgerView(
         Tables(
-            "positions", "orders", "books", "fills", "control", "totals", "nav",
+            "positions", "orders", "books", "fills", "control", "totals", "nav", "quarantine",
             intents=lambda row: row["intent_id"] in executor.desk.pending,
         )
     )  # fmt: skip

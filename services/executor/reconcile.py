@@ -3,15 +3,18 @@
 One difference is no alarm: a fill may be on its way. It is read again a second later; then every trade that the ledger is
 not known to have is published once more, which repairs whatever was lost on the bus; and what differs even then is told:
 red light, and no entry on that book until a person has looked. Nothing is deleted because a source is empty.
+
+On a real exchange others may trade, too: what their trades and the position agree on is `foreign`'s, the rest is told as above.
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from holdfast.contracts.codes import Code, Leg, OrderState, PositionSide
-from holdfast.contracts.money import ZERO, canonical
+from holdfast.contracts.codes import Code, FillKind, Leg, OrderState, PositionSide
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.money import ZERO, add, canonical, sub
 from holdfast.contracts.rows import OrderRow, book_id
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.inflight import InFlight
@@ -19,6 +22,7 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition
 from services.executor.dispatch import Dispatcher
+from services.executor.foreign import held_before, is_ours, quarantined, settled, unrecorded
 from services.executor.guard import Guard, Key
 from services.executor.owed import Owed
 
@@ -64,6 +68,8 @@ class Reconciler:
         self._every_ms, self._due = every_ms, 0
         self._differences: dict[str, _Difference] = {}
         self._strangers: dict[Key, list[str]] = {}
+        self._foreign: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
+        """Trades of others in the window that was read last; missing where it could not be read."""
 
     def soon(self) -> None:
         """Compare at the next opportunity."""
@@ -93,16 +99,34 @@ class Reconciler:
         return outputs
 
     async def read_trades(self, key: Key) -> list[Outgoing]:
-        """Offer the venue's latest trades to the ledger, but for those that it is known to have."""
+        """Offer the venue's latest trades to the ledger, but for those that it is known to have, or that others made."""
         totals = [
             total.last_executed_at
             for total in self._view.totals.values()
             if (total.account, total.exchange) == key
         ]
-        trades = await self._guard.recent(key, max(max(totals, default=0) - OVERLAP_MS, 0), MOST_TRADES)
+        trades: Sequence[Fill] | None
+        if key in self._guard.remotes:
+            trades = await self._read_remote(key, max(totals, default=self._clock.wall_ms()))
+        else:
+            trades = await self._guard.recent(key, max(max(totals, default=0) - OVERLAP_MS, 0), MOST_TRADES)
         live = self._view.orders
         ended = [fill for fill in trades or () if fill.order_id not in live]
         return self._owed.history(ended, {}, self._clock.monotonic_ms())
+
+    async def _read_remote(self, key: Key, last: int) -> list[Fill]:
+        """All trades since shortly before *last*, ours; those of others are kept for the comparison of positions."""
+        self._foreign.pop(key, None)
+        venue = self._guard.venues[key]
+        trades = await self._guard.read(key, "trades", venue.trades_since(max(last - OVERLAP_MS, 0)))
+        if trades is None:
+            return []
+        others: dict[tuple[str, Leg], list[Fill]] = {}
+        for fill in trades:
+            if not is_ours(fill.order_id):
+                others.setdefault((fill.symbol, fill.leg), []).append(fill)
+        self._foreign[key] = others
+        return [fill for fill in trades if is_ours(fill.order_id)]
 
     # -- orders ---------------------------------------------------------------------------------------------------------------
 
@@ -135,19 +159,62 @@ class Reconciler:
         shown = await self._guard.read(key, "positions", venue.positions())
         if shown is None:
             return []
-        theirs = _by_book(shown)
+        theirs = {(one.symbol, one.leg): one for one in shown if one.quantity}
+        aside = self._quarantined(key)
         outputs: list[Outgoing] = []
         owed = self._owed.symbols()
-        for symbol, leg in sorted(theirs.keys() | before.keys() | self._differed(key)):
-            book = book_id(*key, symbol, leg)
-            there, here = theirs.get((symbol, leg), ZERO), before.get((symbol, leg), ZERO)
-            if there == here:
+        for place in sorted(theirs.keys() | before.keys() | aside.keys() | self._differed(key)):
+            book = book_id(*key, *place)
+            there = theirs[place].quantity if place in theirs else ZERO
+            here, apart = before.get(place, ZERO), aside.get(place, ZERO)
+            trades = self._foreign.get(key, {}).get(place, [])
+            news = unrecorded(there, add(here, apart), trades)
+            if news is not None and not news:
                 self._differences.pop(book, None)
-                self._owed.agrees(symbol)
-            elif (*key, symbol) not in owed and not self._is_moving(book):
-                text = f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}"
-                outputs += await self._differ(key, (symbol, leg), book, text)
+                self._owed.agrees(place[0])
+            elif (*key, place[0]) not in owed and not self._is_moving(book):
+                if news:
+                    outputs += self._take_foreign(book, settled(news, here))
+                    continue
+                rest = f", and {canonical(apart)} in quarantine" if apart else ""
+                text = f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}{rest}"
+                outputs += await self._differ(key, place, book, text)
+                if not here and self._has_lasted(book):
+                    outputs += self._set_apart(key, theirs.get(place), sub(there, apart), book)
         return outputs
+
+    def _quarantined(self, key: Key) -> Held:
+        """What is in quarantine of a real exchange's account; on paper nobody else trades."""
+        return quarantined(self._view.quarantine.values(), *key) if key in self._guard.remotes else {}
+
+    def _take_foreign(self, book: str, fills: Sequence[Fill]) -> list[Outgoing]:
+        """Trades of others that the position confirms."""
+        self._differences.pop(book, None)
+        for fill in fills:
+            what = "in quarantine" if fill.kind is FillKind.TRADE else f"applied as {fill.kind.value}"
+            log.warning(
+                "%s: a trade that is not ours, %s: %s %s",
+                book,
+                what,
+                fill.side.value,
+                canonical(fill.quantity),
+            )
+        now = self._clock.monotonic_ms()
+        return [out for fill in fills for out in self._owed.owe(fill, now)]
+
+    def _set_apart(
+        self, key: Key, position: VenuePosition | None, quantity: Decimal, book: str
+    ) -> list[Outgoing]:
+        """A position that was there before us, or whose trades nobody can read: into quarantine, where we hold nothing."""
+        rules = self._guard.venues[key].rules(position.symbol) if position is not None else None
+        if position is None or rules is None or key not in self._guard.remotes or not quantity:
+            return []
+        found = held_before(replace(position, quantity=quantity), rules, *key, self._clock.wall_ms())
+        return [] if found is None else self._take_foreign(book, [found])
+
+    def _has_lasted(self, book: str) -> bool:
+        known = self._differences.get(book)
+        return known is not None and known.seen > len(READ_AGAIN_MS)
 
     def _differed(self, key: Key) -> set[tuple[str, Leg]]:
         """Where a difference was seen: compared again even where neither side holds anything by now."""
@@ -189,6 +256,10 @@ class Reconciler:
 
     def objection(self, book: str) -> tuple[Code, str] | None:
         """Why no entry may be opened on *book*."""
+        for row in self._view.quarantine.values():
+            key = (row.account, row.exchange)
+            if key in self._guard.remotes and book_id(*key, row.symbol, row.leg) == book:
+                return Code.RECORD_MISMATCH, f"{book} is in quarantine: {row.why}; see `holdfast quarantine`"
         difference = self._differences.get(book)
         if difference is None or difference.seen <= len(READ_AGAIN_MS):
             return None
@@ -210,7 +281,3 @@ class Reconciler:
         for difference in self._differences.values():
             if difference.seen <= len(READ_AGAIN_MS):
                 yield f"{difference.text} (reading again)"
-
-
-def _by_book(shown: Iterable[VenuePosition]) -> Held:
-    return {(position.symbol, position.leg): position.quantity for position in shown if position.quantity}

@@ -261,6 +261,7 @@ class MemoryLedger:
             id="snap", at=self.clock.wall_ms(), snapshot_id="snap", seq=self.seq, chain="", store_id="store-1", epoch=1, part=1, parts=1, checksum="",
             positions=list(state.positions.values()), orders=list(state.orders.values()), books=list(state.books.values()),
             control=list(state.control.values()), totals=list(state.totals.values()), executors=dict(state.executors),
+            quarantine=list(state.quarantine.values()),
         )  # fmt: skip
         return [LedgerSnapshot.model_validate_json(part.evolve(checksum=snapshot_checksum([part])).body())]
 

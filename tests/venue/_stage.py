@@ -1,9 +1,11 @@
 """A simulated venue on a socket, with prices, and a plain ccxt client of it: nothing of ours in between."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import ccxt.async_support as ccxt
 
@@ -48,12 +50,23 @@ async def until(condition, seconds=10.0):
         await asyncio.sleep(0.005)
 
 
+BITCOIN = {"binanceusdm": "BTCUSDT", "binance": "BTCUSDT", "kraken": "XBTUSDT"}
+"""What each venue calls BTC/USDT."""
+
+
+def secret_of(dialect):
+    """Of the form that the venue gives out."""
+    return base64.b64encode(SECRET.encode()).decode() if dialect == "kraken" else SECRET
+
+
 @asynccontextmanager
-async def venue(clock, *, bid="42000", ask="42000.1", size="10", wallet="1000000") -> AsyncIterator[Server]:
-    """A server with a price of BTCUSDT and ETHUSDT."""
-    server = Server(clock, key=KEY, secret=SECRET, wallet=D(wallet))
+async def venue(
+    clock, *, bid="42000", ask="42000.1", size="10", wallet="1000000", dialect="binanceusdm"
+) -> AsyncIterator[Server]:
+    """A server with a price of BTC/USDT and ETH/USDT."""
+    server = Server(clock, key=KEY, secret=secret_of(dialect), wallet=D(wallet), dialect=dialect)
     await server.start()
-    quote(server, bid, ask, size)
+    quote(server, bid, ask, size, BITCOIN[dialect])
     quote(server, "2500", "2500.01", size, "ETHUSDT")
     try:
         yield server
@@ -65,8 +78,35 @@ def quote(server, bid, ask, size="10", symbol="BTCUSDT"):
     server.venue.exchange.quote(symbol, Quote(D(bid), D(ask), server.venue.clock(), D(size)))
 
 
+def moved(addresses, url):
+    """ccxt's addresses at *url*: the same paths, sockets where it has sockets."""
+    new = {}
+    for name, address in addresses.items():
+        if isinstance(address, dict):
+            new[name] = moved(address, url)
+        else:
+            parts = urlsplit(address)
+            new[name] = (url.replace("http", "ws") if parts.scheme == "wss" else url) + parts.path
+    return new
+
+
 @asynccontextmanager
-async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=150):
+async def plain_client(server, clock, name, *, library=ccxt, secret=None, key=KEY, timeout_ms=150):
+    """ccxt as it is installed, and all that it does by default; only its addresses and its clock are ours."""
+    exchange = getattr(library, name)(
+        {"apiKey": key, "secret": secret or secret_of(name), "enableRateLimit": False, "timeout": timeout_ms}
+    )
+    exchange.number = str
+    exchange.milliseconds = clock.wall_ms
+    exchange.urls["api"] = moved(exchange.urls["api"], server.url)
+    try:
+        yield exchange
+    finally:
+        await exchange.close()
+
+
+@asynccontextmanager
+async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=10_000):
     """ccxt as it is installed; only its addresses and its clock are ours."""
     exchange = ccxt.binanceusdm(
         {"apiKey": key, "secret": secret, "enableRateLimit": False, "timeout": timeout_ms}
@@ -90,22 +130,23 @@ async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=150):
 
 
 @asynccontextmanager
-async def ccxt_venue(
-    server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), answer_ms=150, timeout_ms=100, hedged=False
-):
+async def ccxt_venue(server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), hedged=False):
     """Our venue over real ccxt, on *server*. Its limiter is off: the tests' orders are few, and their time is not."""
     capability = CAPABILITIES["binanceusdm"]
     clients = Clients(
-        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=timeout_ms, limited=False
+        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=10_000, limited=False
     )
-    adapter = CcxtVenue(
-        "main", capability, clients, clock, symbols=symbols, answer_ms=answer_ms, hedged=hedged
-    )
+    adapter = CcxtVenue("main", capability, clients, clock, symbols=symbols, answer_ms=10_000, hedged=hedged)
     try:
         await adapter.open()
         yield adapter
     finally:
         await adapter.close()
+
+
+def impatient(adapter, ms=150):
+    """Sends are given up so soon from now on: for faults that never answer."""
+    adapter._answer_ms = adapter.clients.trade.timeout = ms
 
 
 def row(order_id="h1", *, clock, side="buy", quantity="0.1", send_in=2000, **fields):

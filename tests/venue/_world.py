@@ -46,7 +46,12 @@ class LiveWorld(World):
         self.lives += 1
         self.view = LedgerView()
         self.venue = CcxtVenue(
-            "main", CAPABILITIES[EXCHANGE], self.clients, self.clock, symbols=SYMBOLS, answer_ms=150
+            "main",
+            CAPABILITIES[EXCHANGE],
+            self.clients,
+            self.clock,
+            symbols=SYMBOLS,
+            answer_ms=self.clients.trade.timeout + 100,
         )
         await self.venue.open()
         self.executor = Executor(
@@ -86,23 +91,40 @@ class LiveWorld(World):
 
 
 @asynccontextmanager
-async def live_world(**account):
-    """Started, with fresh prices, and the day's result read."""
+async def bench(patience_ms=5_000):
+    """A server, ccxt clients of it, and the clock of both, for one world after another: making clients takes long.
+
+    *patience_ms*: so long a send is waited for, in real time.
+    """
     clock = LiveClock()
     async with venue(clock) as server:
         clients = Clients(
             CAPABILITIES[EXCHANGE],
             Credentials(KEY, SECRET, url=server.url),
             clock,
-            timeout_ms=100,
+            timeout_ms=10_000,
             limited=False,
         )
+        clients.trade.timeout = patience_ms
         try:
-            world = await LiveWorld(server, clients, clock, **account).start()
-            await world.price("42000")
-            await world.price("2500", "ETH/USDT")
-            await world.time()
-            await world.settle()
-            yield world
+            yield server, clients, clock
         finally:
             await clients.close()
+
+
+async def started(server, clients, clock, **account):
+    """A world with fresh prices, whose day's result has been read."""
+    server.reset()
+    quote(server, "42000", "42000.1")
+    world = await LiveWorld(server, clients, clock, **account).start()
+    await world.price("42000")
+    await world.price("2500", "ETH/USDT")
+    await world.time()
+    await world.settle()
+    return world
+
+
+@asynccontextmanager
+async def live_world(**account):
+    async with bench() as tools:
+        yield await started(*tools, **account)

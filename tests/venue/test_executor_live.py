@@ -5,7 +5,7 @@ from tests.venue._world import D, live_world
 from venue_sim.faults import Fault, Kind
 
 
-async def test_a_position_is_opened_and_closed(monkeypatch):
+async def test_a_position_is_opened_and_closed():
     async with live_world() as world:
         await world.give(world.buy("0.1"))
         await world.settle()
@@ -19,7 +19,7 @@ async def test_a_position_is_opened_and_closed(monkeypatch):
         assert world.recorded_trades() == {str(trade.number) for trade in world.exchange.trades}
 
 
-async def test_an_order_without_an_answer_blocks_entries_lets_exits_pass_and_is_resolved(monkeypatch):
+async def test_an_order_without_an_answer_blocks_entries_lets_exits_pass_and_is_resolved():
     async with live_world() as world:
         await world.give(world.buy("0.1"))
         await world.settle()

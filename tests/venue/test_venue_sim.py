@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.venue._stage import KEY, START, D, HandClock, client, quote, until, venue
-from venue_sim import errors
 from venue_sim.account import Position
 from venue_sim.door import Door
+from venue_sim.errors import VenueError
 from venue_sim.exchange import Exchange
 from venue_sim.faults import OF_SENDS, PREVENTED, SPOILED, Fault, Kind
 from venue_sim.market import Quote, read_tape
@@ -155,7 +155,7 @@ def test_who_goes_on_after_429_is_banned():
         door.weigh("GET", "/fapi/v1/time", has_symbol=False)
     statuses = []
     for _ in range(3):
-        with pytest.raises(errors.VenueError) as caught:
+        with pytest.raises(VenueError) as caught:
             door.weigh("GET", "/fapi/v1/time", has_symbol=False)
         statuses.append(caught.value.status)
     assert statuses == [429, 418, 418]
@@ -168,7 +168,7 @@ def test_too_many_orders_in_ten_seconds():
     door.order_limit = 2
     for _ in range(2):
         door.weigh("POST", "/fapi/v1/order", has_symbol=True)
-    with pytest.raises(errors.VenueError, match="-1015"):
+    with pytest.raises(VenueError, match="-1015"):
         door.weigh("POST", "/fapi/v1/order", has_symbol=True)
 
 
@@ -179,6 +179,7 @@ def test_too_many_orders_in_ten_seconds():
 async def test_a_fault_does_what_its_name_says_and_is_used_up(stage, kind):
     server, exchange, _ = stage
     await exchange.load_markets()
+    exchange.timeout = 200 if kind in {Kind.NO_ANSWER, Kind.SILENT_BEFORE, Kind.HIDDEN} else 10_000
     server.venue.faults.arm(Fault(kind, "POST", "/fapi/v1/order", delay_ms=1000))
     told = None
     with contextlib.suppress(ccxt.BaseError):
@@ -186,12 +187,14 @@ async def test_a_fault_does_what_its_name_says_and_is_used_up(stage, kind):
     assert told is None, "a spoiled answer says nothing"
     assert len(server.venue.exchange.received) == (1 if kind in SPOILED else 0)
     assert (kind in SPOILED) is not (kind in PREVENTED)
+    exchange.timeout = 10_000
     assert (await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "h2"}))["id"]
 
 
 async def test_a_delayed_order_is_taken_after_its_client_has_given_up_but_not_beyond_its_window(stage):
     server, exchange, clock = stage
     await exchange.load_markets()
+    exchange.timeout = 200
     server.venue.faults.arm(Fault(Kind.DELAYED, "POST", "/fapi/v1/order", delay_ms=40_000))
     with pytest.raises(ccxt.RequestTimeout):
         await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "h1"})
@@ -210,9 +213,11 @@ async def test_a_delayed_order_is_taken_after_its_client_has_given_up_but_not_be
 async def test_what_is_hidden_is_shown_by_no_read_until_its_time(stage):
     server, exchange, clock = stage
     await exchange.load_markets()
+    exchange.timeout = 300
     server.venue.faults.arm(Fault(Kind.HIDDEN, "POST", "/fapi/v1/order", delay_ms=3000))
     with pytest.raises(ccxt.RequestTimeout):
         await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "h1"})
+    exchange.timeout = 10_000
     with pytest.raises(ccxt.OrderNotFound):
         await exchange.fetch_order(None, BTC, {"origClientOrderId": "h1"})
     assert await exchange.fetch_my_trades(BTC) == []

@@ -191,6 +191,8 @@ def _exit_reason(order: OrderRow | None, fill: Fill, position: PositionRow | Non
         return ExitReason.LIQUIDATION
     if order is not None and order.role is not Role.ENTRY:
         return order.reason or ExitReason.CLOSE
+    if order is None and fill.kind is FillKind.ADJUSTMENT:
+        return ExitReason.EXIT_ON_VENUE
     return (position.closing if position is not None else None) or ExitReason.FLIPPED
 
 

@@ -64,8 +64,6 @@ class Reads:
         try:
             return await answer
         except self._failures as error:
-            if isinstance(error, self.clients.not_found):
-                raise
             raise VenueUnreadable(f"{what}: {described(error)}") from None
 
     async def _listed(self, answer: Awaitable[Any], what: str) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Code, FillKind, Kind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill
-from holdfast.contracts.money import ONE, ZERO, parse_amount
+from holdfast.contracts.money import ONE, parse_amount
 from holdfast.contracts.wire import digest
 from holdfast.domain.instruments import canonical, canonical_or
 from holdfast.venues.port import Rules, VenueOrder, VenuePosition, VenueUnreadable
@@ -106,13 +106,14 @@ def fill_of(row: Mapping[str, Any], rules: Rules, account: str, exchange: str, o
         raise VenueUnreadable(f"a trade of {rules.symbol} without an id or a time")
     fee = row.get("fee") or {}
     kind = next((kind for start, kind in _BY_THE_VENUE if order_id.startswith(start)), FillKind.TRADE)
-    trade_id = str(number)
+    trade_id, side = str(number), str((row.get("info") or {}).get("positionSide") or "").lower()
+    leg = Leg(side) if side in {"long", "short"} else Leg.NET
     key = f"{account}|{exchange}|{rules.symbol}|{order_id}|{trade_id}"
     return Fill(
         id="f-" + digest(key), at=int(at), account=account, exchange=exchange, symbol=rules.symbol, order_id=order_id,
         trade_id=trade_id, kind=kind, side=side_of(row.get("side")), quantity=amount(row.get("amount"), "quantity"),
         price=amount(row.get("price"), "price"), fee=amount(fee.get("cost") or 0, "fee"), fee_currency=fee.get("currency"),
-        executed_at=int(at), instrument=rules.kind, contract_size=rules.contract_size, settle=rules.settle,
+        executed_at=int(at), leg=leg, instrument=rules.kind, contract_size=rules.contract_size, settle=rules.settle,
     )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def positions_of(
 
     In hedge mode an exchange shows a row for each side; read as netted, a live short could look flat.
     """
-    held: dict[tuple[str, Leg], Decimal] = {}
+    held: dict[tuple[str, Leg], VenuePosition] = {}
     for row in rows:
         contracts = amount(row.get("contracts") or 0, "contracts")
         if not contracts:
@@ -149,5 +150,14 @@ def positions_of(
             )
         leg = Leg(side) if hedged else Leg.NET
         place = (symbols.get(theirs) or canonical_or(theirs), leg)
-        held[place] = held.get(place, ZERO) + (contracts if side == "long" else -contracts)
-    return [VenuePosition(symbol, leg, quantity) for (symbol, leg), quantity in held.items()]
+        signed = contracts if side == "long" else -contracts
+        if place in held:
+            raise VenueUnreadable(f"two positions of {theirs} where there can be one")
+        price = row.get("entryPrice")
+        held[place] = VenuePosition(
+            *place,
+            signed,
+            amount(price, "entry price") if price is not None else None,
+            int(row.get("timestamp") or 0),
+        )
+    return list(held.values())

@@ -190,14 +190,11 @@ class CcxtVenue(AccountReads):
     async def _look_up(self, row: OrderRow) -> VenueOrder | None:
         """By its id; where that shows nothing, among the open orders, and among all since it was reserved."""
         theirs, read = self._theirs[row.symbol], self.clients.read
-        try:
-            found = await self._asked(
-                read.fetch_order(None, theirs, {"clientOrderId": row.order_id}), "look-up"
-            )
-        except self.clients.not_found:
+        found = await self._asked(self._by_id(theirs, row.order_id), "look-up")
+        if found is None:
             since = row.reserved_at - SKEW_MS
             listed = await self._listed(read.fetch_open_orders(theirs), "open orders")
-            listed += await self._listed(read.fetch_orders(theirs, since, PAGE), "orders")
+            listed = listed + await self._listed(read.fetch_orders(theirs, since, PAGE), "orders")
             same = [one for one in listed if one.get("clientOrderId") == row.order_id]
             if not same:
                 return None
@@ -205,6 +202,16 @@ class CcxtVenue(AccountReads):
         if found.get("clientOrderId") != row.order_id:
             raise VenueUnreadable(f"the look-up of {row.order_id} shows another order")
         return self._noted(order_of(found, row.symbol, f"look-up: {found.get('status')}"))
+
+    async def _by_id(self, theirs: str, order_id: str) -> Mapping[str, Any] | None:
+        """None when the exchange says that there is no such order."""
+        try:
+            found: Mapping[str, Any] = await self.clients.read.fetch_order(
+                None, theirs, {"clientOrderId": order_id}
+            )
+        except self.clients.not_found:
+            return None
+        return found
 
     def _noted(self, order: VenueOrder) -> VenueOrder:
         if order.venue_order_id is not None:

@@ -59,6 +59,9 @@ class VenuePosition:
     leg: Leg
     quantity: Decimal
     """Signed: long positive, short negative."""
+    entry_price: Decimal | None = None
+    changed_at: int = 0
+    """Venue time, ms; 0 where it does not say."""
 
 
 Rules = Instrument

@@ -1,0 +1,263 @@
+"""Seeded histories of trading on a venue that breaks: afterwards nothing was ordered twice, and nothing of it was lost.
+
+    .venv/bin/python -m tests.venue._runs 10000 --first 1      # every seed in order; the seeds that failed are printed
+
+What is random comes from the seed: intents, prices, faults of sends, cancels and reads, deaths of the executor, lost messages.
+What is not: the order in which two sockets are served. So a failed seed nearly always fails again, and its story is printed.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from holdfast.contracts.codes import OrderState
+from tests.venue._stage import D
+from tests.venue._world import SYMBOLS, bench, started
+from venue_sim.faults import OF_SENDS, Fault, Kind
+
+PRICES = {"BTC/USDT": 42_000, "ETH/USDT": 2_500}
+CANCELS = (
+    Kind.RESET,
+    Kind.NO_ANSWER,
+    Kind.BAD_GATEWAY,
+    Kind.WRONG_CODE,
+    Kind.FILL_AFTER_CANCEL,
+    Kind.RATE_LIMITED,
+)
+READS = (
+    Kind.RESET,
+    Kind.HTML,
+    Kind.EMPTY,
+    Kind.BAD_GATEWAY,
+    Kind.TRUNCATED,
+    Kind.EMPTY_LIST,
+    Kind.DOUBLED,
+    Kind.SHUFFLED,
+    Kind.GARBAGE,
+)
+STEPS = 25
+PATIENCE_MS = 300
+QUICK = tuple(sorted(OF_SENDS - {Kind.NO_ANSWER, Kind.SILENT_BEFORE, Kind.HIDDEN, Kind.DELAYED}))
+SLOW = (Kind.NO_ANSWER, Kind.SILENT_BEFORE, Kind.HIDDEN, Kind.DELAYED)
+"""Each costs the client's whole patience in real time, so they come less often."""
+
+
+@dataclass
+class Result:
+    """What one history came to."""
+
+    seed: int
+    orders: int = 0
+    doubled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    story: list[str] = field(default_factory=list)
+
+    @property
+    def is_good(self):
+        return not (self.doubled or self.lost or self.wrong)
+
+
+class History:
+    """One seed's steps."""
+
+    def __init__(self, seed, world):
+        self.random, self.world, self.result = random.Random(seed), world, Result(seed)
+        self.given = []
+
+    async def run(self, steps):
+        acts = [self.entry] * 8 + [self.exit] * 4 + [self.price] * 3 + [self.time] * 4
+        acts += [self.break_send] * 3 + [
+            self.break_cancel,
+            self.break_read,
+            self.cancel,
+            self.crash,
+            self.wipe,
+            self.deaf,
+        ]
+        for _ in range(steps):
+            act = self.random.choice(acts)
+            self.result.story.append(act.__name__)
+            await act()
+            if self.random.random() < 0.7:
+                await self.world.settle()
+        await self.rest()
+        self.judge()
+        return self.result
+
+    # -- what people, producers and prices do ----------------------------------------------------------------------------
+
+    async def entry(self):
+        symbol = self.random.choice(SYMBOLS)
+        await self.fresh(symbol)
+        price = PRICES[symbol]
+        kinds = [
+            {},
+            {"type": "limit", "price": str(price - 50)},
+            {"type": "limit", "price": str(price + 50)},
+            {"type": "limit", "price": str(price + 50), "time_in_force": "ioc"},
+            {"type": "limit", "price": str(price - 50), "post_only": True},
+        ]
+        side = self.random.choice(["buy", "buy", "sell"])
+        intent = self.world.entry(
+            symbol=symbol,
+            side=side,
+            quantity=self.random.choice(["0.1", "0.05"]),
+            **self.random.choice(kinds),
+        )
+        if not self.world.executor.desk.is_full:
+            self.given.append((False, intent))
+            await self.world.give(intent)
+
+    async def exit(self):
+        symbol = self.random.choice(SYMBOLS)
+        await self.fresh(symbol)
+        fields = self.random.choice([{}, {"quantity": "0.02"}, {"reason": "stop_loss"}])
+        intent = self.world.close(symbol, **fields)
+        self.given.append((True, intent))
+        await self.world.give_exits(intent)
+
+    async def cancel(self):
+        await self.world.give(self.world.entry(action="cancel", symbol=self.random.choice(SYMBOLS)))
+
+    async def fresh(self, symbol):
+        await self.world.price(str(PRICES[symbol]), symbol, self.random.choice(["10", "0.03"]))
+
+    async def price(self):
+        symbol = self.random.choice(SYMBOLS)
+        await self.world.price(str(PRICES[symbol] + self.random.choice([-60, -10, 10, 60])), symbol)
+
+    async def time(self):
+        await self.world.time(self.random.choice([50, 300, 1_500, 6_000]))
+
+    # -- what breaks -----------------------------------------------------------------------------------------------------
+
+    def arm(self, kind, method, path, **more):
+        self.result.faults[f"{method} {kind.value}"] += 1
+        self.world.server.venue.faults.arm(Fault(kind, method, path, **more))
+
+    async def break_send(self):
+        kind = self.random.choice(SLOW if self.random.random() < 0.15 else QUICK)
+        self.arm(kind, "POST", "/fapi/v1/order", delay_ms=self.random.choice([3_000, 9_000, 14_000]))
+
+    async def break_cancel(self):
+        self.arm(self.random.choice(CANCELS), "DELETE", "/fapi/v1/order")
+
+    async def break_read(self):
+        path = self.random.choice(["/order", "/openOrders", "/allOrders", "/userTrades", "/positionRisk", ""])
+        self.arm(self.random.choice(READS), "GET", path, times=self.random.choice([1, 1, 3]))
+
+    async def crash(self):
+        """The process is gone; what was not acknowledged comes again, and the venue is as it is."""
+        faults = self.world.server.venue.faults.armed()
+        self.world.server.venue.faults.clear()
+        await self.world.start()
+        for fault in faults:
+            self.world.server.venue.faults.arm(fault)
+        for is_exit, intent in self.given[-6:]:
+            if (intent.stream.name, intent.entry_id) in self.world.acked or self.world.executor.desk.is_full:
+                continue
+            await (self.world.give_exits(intent) if is_exit else self.world.give(intent))
+
+    async def wipe(self):
+        self.world.bus.clear()
+        await self.world.reset()
+
+    async def deaf(self):
+        """The ledger takes everything; the executor dies before it hears of it."""
+        await self.world.deliver(to_executor=False)
+        await self.crash()
+
+    # -- afterwards ---------------------------------------------------------------------------------------------------------
+
+    async def rest(self):
+        """Faults end, time passes, and what rests is canceled."""
+        world = self.world
+        world.server.venue.faults.clear()
+        await world.settle()
+        await world.pass_time(45_000, step=1_500)
+        for symbol in SYMBOLS:
+            await world.give(world.entry(action="cancel", symbol=symbol))
+            await world.settle()
+        await world.pass_time(9_000, step=1_500)
+
+    def judge(self):
+        world, result = self.world, self.result
+        sent = Counter(ask.client_id for ask in world.exchange.received)
+        result.orders = len(world.exchange.received)
+        result.doubled = [f"{name} x {times}" for name, times in sent.items() if times > 1]
+        theirs = {str(trade.number) for trade in world.exchange.trades}
+        recorded = world.recorded_trades()
+        result.lost = [f"trade {number}" for number in theirs ^ recorded]
+        live = {row.order_id for row in world.ledger.state.orders.values()}
+        open_there = {order.ask.client_id for order in world.exchange.orders.values() if order.is_open}
+        result.lost += [f"open order {name}" for name in open_there ^ live]
+        if world.ours() != world.held():
+            result.wrong.append(f"held {world.held()}, recorded {world.ours()}")
+        unknown = [
+            row.order_id for row in world.ledger.state.orders.values() if row.state is OrderState.UNKNOWN
+        ]
+        result.wrong += [f"unresolved {name}" for name in unknown]
+        if (complaint := world.executor.heartbeat()["unreadable"]) is not None:
+            result.wrong.append(complaint)
+        for name in sent:
+            if name not in world.ledger.known.orders:
+                result.lost.append(f"{name} was sent and is not in the ledger")
+        if sum((order.filled for order in world.exchange.orders.values()), D(0)) != sum(
+            (trade.quantity for trade in world.exchange.trades), D(0)
+        ):
+            result.wrong.append("the simulated venue contradicts itself")
+
+
+async def several(seeds, steps, told):
+    """Each seed in a world of its own, one after another."""
+    async with bench(PATIENCE_MS) as tools:
+        for seed in seeds:
+            told(await History(seed, await started(*tools)).run(steps))
+
+
+class Tally:
+    """The sums over many runs; whatever went wrong is printed at once."""
+
+    def __init__(self, *, story=False):
+        self.runs = self.orders = self.doubled = self.lost = self.bad = 0
+        self.faults, self._story = Counter(), story
+
+    def take(self, result):
+        self.runs, self.orders = self.runs + 1, self.orders + result.orders
+        self.doubled, self.lost = self.doubled + len(result.doubled), self.lost + len(result.lost)
+        self.bad += not result.is_good
+        self.faults.update(result.faults)
+        if self._story or not result.is_good:
+            print(result.seed, result.doubled, result.lost, result.wrong, *result.story, flush=True)
+
+    def text(self):
+        return (
+            f"{self.runs} runs, {self.orders} orders taken, {sum(self.faults.values())} faults of {len(self.faults)} kinds armed: "
+            f"{self.doubled} doubled, {self.lost} lost, {self.bad} runs not as they should be"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=int)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--story", action="store_true", help="Print what happened in each.")
+    given = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    begun, tally = time.monotonic(), Tally(story=given.story)
+    seeds = range(given.first, given.first + given.runs)
+    asyncio.run(several(seeds, given.steps, tally.take))
+    print(f"{tally.text()}; seeds {seeds[0]} to {seeds[-1]}, {time.monotonic() - begun:.0f} s")
+    return 1 if tally.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

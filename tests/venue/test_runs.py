@@ -1,0 +1,50 @@
+"""Some of the seeded histories, and proof that they would notice: with a wrong reading of answers they report what it costs."""
+
+import pytest
+
+from holdfast.contracts.codes import Code
+from holdfast.venues import ccxt_venue
+from holdfast.venues.outcomes import Verdict
+from holdfast.venues.port import OutcomeKind
+from tests.venue._runs import PATIENCE_MS, STEPS, History, Tally, several
+from tests.venue._world import bench, started
+
+SEEDS = 20
+
+
+@pytest.mark.parametrize("first", range(0, 100, SEEDS))
+async def test_nothing_is_ordered_twice_and_nothing_is_lost(first):
+    tally = Tally()
+    await several(range(first, first + SEEDS), STEPS, tally.take)
+    assert (tally.runs, tally.doubled, tally.lost, tally.bad) == (SEEDS, 0, 0, 0), tally.text()
+    assert tally.orders > SEEDS
+    assert len(tally.faults) > 15
+
+
+@pytest.mark.parametrize("naive", ["every error is a refusal", "every error is a refusal, and is sent again"])
+async def test_reading_an_exception_as_a_refusal_is_noticed(monkeypatch, naive):
+    """What the manual of the library suggests: ExchangeError means that the same input gives the same error."""
+    monkeypatch.setattr(
+        ccxt_venue,
+        "verdict",
+        lambda exchange, error, attempt: Verdict(OutcomeKind.REJECTED, "naive", Code.VENUE_REJECTED),
+    )
+    if naive.endswith("again"):
+        create = ccxt_venue.CcxtVenue._create
+
+        async def twice(self, row, attempt, deadline):
+            outcome = await create(self, row, attempt, deadline)
+            return (
+                outcome
+                if outcome.kind is OutcomeKind.ACCEPTED
+                else await create(self, row, attempt, deadline)
+            )
+
+        monkeypatch.setattr(ccxt_venue.CcxtVenue, "_create", twice)
+    tally = Tally()
+    async with bench(PATIENCE_MS) as tools:
+        for seed in range(40):
+            tally.take(await History(seed, await started(*tools)).run(STEPS))
+            if tally.doubled if naive.endswith("again") else tally.lost:
+                return
+    pytest.fail(f"nothing was noticed: {tally.text()}")
