@@ -1,7 +1,7 @@
-"""`python -m benchmarks.learner --out docs [--data FOLDER] [converge] [noise] [recorded]`: the experiments of docs/learner.md.
+"""`python -m benchmarks.learner --out docs [--data FOLDER] [converge] [noise] [taken_back] [recorded]`: the experiments of docs/learner.md.
 
 Writes FOLDER/benchmarks/learner.json and FOLDER/images/learner-*.svg. What is not asked for stays as it was. `--data` is where recorded
-prices are; they are no part of the project. All three take an hour of one core.
+prices are; they are no part of the project. They take an hour of one core.
 """
 
 import argparse
@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learner import converge, noise, recorded
+from benchmarks.learner import converge, noise, recorded, taken_back
 
-NAMES = ("converge", "noise", "recorded")
+NAMES = ("converge", "noise", "taken_back", "recorded")
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
             results[name] = converge.run()
         elif name == "noise":
             results[name] = noise.run(asked.runs)
+        elif name == "taken_back":
+            results[name] = taken_back.run()
         elif asked.data is not None:
             results[name] = recorded.run(asked.data)
         file.write_text(json.dumps(results, indent=1) + "\n")

@@ -28,27 +28,32 @@ RUNS, TRADES = 200, 200
 
 def run(runs: int = RUNS) -> dict[str, Any]:
     """Each run is another market, and one call."""
-    with ProcessPoolExecutor(1) as pool:
-        answers = []
-        for answer in pool.map(_one, range(runs)):
+    answers = []
+    with ProcessPoolExecutor(2) as pool:
+        for answer in pool.map(one, range(runs)):
             answers.append(answer)
             print(
-                f"noise: {len(answers)} of {runs}, {sum(one['adopted'] for one in answers)} adopted",
-                flush=True,
+                f"noise: {len(answers)} of {runs}, adopted {sum(a['adopted'] for a in answers)}", flush=True
             )
-    adopted = sum(one["adopted"] for one in answers)
-    low, high = wilson(adopted, runs)
+    return summary(answers)
+
+
+def summary(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The share that was adopted, with its interval."""
+    adopted = sum(answer["adopted"] for answer in answers)
+    low, high = wilson(adopted, len(answers))
     return {
-        "runs": runs,
+        "runs": len(answers),
         "trades": TRADES,
         "adopted": adopted,
-        "share": adopted / runs,
+        "share": adopted / len(answers),
         "interval": [round(low, 4), round(high, 4)],
         "answers": answers,
     }
 
 
-def _one(seed: int) -> dict[str, Any]:
+def one(seed: int) -> dict[str, Any]:
+    """One market, one call."""
     trades = noise_trades(np.random.default_rng(5000 + seed), TRADES, POLICY)
     answer = propose(trades, POLICY, BOUNDS, POLICY, seed)
     evidence = answer.evidence
@@ -71,11 +76,11 @@ def wilson(hits: int, of: int, z: float = 1.959964) -> tuple[float, float]:
 
 def plot(result: dict[str, Any]) -> str:
     """Every run's gain out of sample with its interval, by size."""
-    answers = sorted(result["answers"], key=lambda one: one["gain_pct"])
+    answers = sorted(result["answers"], key=lambda answer: answer["gain_pct"])
     series = {
-        "upper end": [one["high_pct"] for one in answers],
-        "gain": [one["gain_pct"] for one in answers],
-        "lower end": [one["low_pct"] for one in answers],
+        "upper end": [answer["high_pct"] for answer in answers],
+        "gain": [answer["gain_pct"] for answer in answers],
+        "lower end": [answer["low_pct"] for answer in answers],
     }
     return lines(
         f"Noise: gain out of sample with its 95 % interval; {result['adopted']} of {result['runs']} adopted",

@@ -32,6 +32,8 @@ MOST_CENSORED = 0.25
 """A larger share of results out of sample whose path ended before a rule fired proves nothing."""
 SPARSE_SHARE = 0.1
 """A threshold moves only where the target would lose more than this share of what it gains without it, on what it was learned from."""
+LEAST_LEARNED = 20
+"""Trades that a part has to be learned from at least; otherwise it is not tried."""
 MOST_WEIGHED = 150
 """Trades that this is judged by."""
 
@@ -273,7 +275,7 @@ class _Learner:
         for begin, end in itertools.pairwise(edges):
             opened = tapes[begin].outcome.row.opened_at
             train = [n for n in range(begin) if tapes[n].outcome.through <= opened]
-            if len(train) >= self._how.least_different and end > begin:
+            if len(train) >= LEAST_LEARNED and end > begin:
                 found.append((train, list(range(begin, end))))
         return found
 

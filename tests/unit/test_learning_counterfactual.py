@@ -264,7 +264,7 @@ def asked_at_every_price(trade: TradeOutcome) -> tuple[Any, ...] | None:
 
 
 @given(trades())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_on_a_fine_path_the_answer_is_that_of_the_live_rules_at_every_price(trade):
     expected = asked_at_every_price(trade)
     result = outcome_under(trade)
@@ -280,7 +280,7 @@ class Everywhere(counterfactual._Walk):
 
 
 @given(trades(stretches=True), VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @example(outcome([100, 101, 103, 102, 104, 101.5], row={"terms": "trailing.distance_pct=2"}), {})
 def test_prices_that_are_not_asked_about_would_have_changed_nothing(trade, values):
     row = counterfactual.in_row(trade.row, values)
