@@ -197,9 +197,12 @@ class Ledger:
 
     def _keep(self, outcome: TradeOutcome, known: Known, applied: _Applied, now_ms: int) -> None:
         """The outcome of a trade: kept beside the journal, once; whoever sends it again is told what is kept."""
-        kept = known.outcomes.get(outcome.position_id)
+        kept, trade = known.outcomes.get(outcome.position_id), known.trades.get(outcome.position_id)
         if kept is None:
-            check_outcome(outcome, known.trades.get(outcome.position_id))
+            if trade is None:
+                log.warning("%s: no trade of %s is recorded", outcome.id, outcome.position_id)
+                return
+            check_outcome(outcome, trade)
             kept = known.outcomes[outcome.position_id] = outcome
             applied.batch.note(outcome, applied.seq)
             applied.batch.keep_outcomes = self._rules.learning.keep_outcomes

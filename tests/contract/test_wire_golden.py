@@ -16,6 +16,7 @@ NAMES = sorted(BY_NAME)
 ONE_OF = {
     "OrderReserve": {"cancel", "refusal"},
     "OrderIntent": {"quote_amount", "nav_pct", "risk_pct", "fraction", "replaces"},
+    "ExitThresholds": {"mode"},
 }
 """What cannot stand beside what the file's message says."""
 MODELS = {stream.message.__name__: stream for stream in STREAMS}

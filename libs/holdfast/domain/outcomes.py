@@ -22,10 +22,8 @@ def unlike(outcome: TradeOutcome, trade: Trade) -> str:
     )
 
 
-def check(outcome: TradeOutcome, trade: Trade | None) -> None:
-    """Raises ContractViolation where *outcome* may not be kept: no such trade is recorded, or it says something else."""
-    if trade is None:
-        raise ContractViolation("position_id", f"no trade of {outcome.position_id} is recorded")
+def check(outcome: TradeOutcome, trade: Trade) -> None:
+    """Raises ContractViolation where *outcome* may not be kept, because it says something else than *trade*."""
     why = unlike(outcome, trade)
     if why:
         raise ContractViolation("position_id", f"this is not the trade {outcome.position_id}: {why}"[:900])

@@ -17,7 +17,7 @@ from proving.planted.bug import Bug, Patch, original
 from services.executor import desk, dispatch, guard, intake, owed, reconcile
 from services.executor import service as executor
 from services.exit_scanner import service as scanner
-from services.ledger import service as ledger
+from services.ledger import decide as ledger
 
 
 def retry_on_timeout(patch: Patch) -> None:

@@ -22,6 +22,7 @@ from holdfast.domain.position import Folded
 from holdfast.domain.reservation import Refused
 from holdfast.store import sqlite, store
 from proving.planted.bug import Bug, Patch, original
+from services.ledger import decide
 from services.ledger import service as ledger
 
 
@@ -80,7 +81,7 @@ def a_fill_of_an_ended_order_is_late(patch: Patch) -> None:
             return Change(UpdateKind.FILLED, fill.id)
         return fold(state, fill, known, *rest)
 
-    patch.setattr(ledger, "settle_fill", refusing)
+    patch.setattr(decide, "settle_fill", refusing)
 
 
 def adds_take_their_own_exits(patch: Patch) -> None:
