@@ -16,7 +16,7 @@ from holdfast import __version__
 from holdfast.cli.docs import page
 from holdfast.cli.main import app
 from holdfast.cli.rules_page import with_tables
-from holdfast.contracts.streams import BY_NAME, DEMO, SERVICES, STREAMS, Reading
+from holdfast.contracts.streams import BY_NAME, OPTIONAL, SERVICES, STREAMS, Reading
 from holdfast.contracts.wire import decode
 from holdfast.domain.invariants import STATEMENTS
 from holdfast.runtime.configuration import load
@@ -172,7 +172,7 @@ def test_the_readme_has_every_stream_as_it_is_read():
 def test_the_readme_has_every_service_and_state_file():
     rows = set(re.findall(r"^\| `([a-z_.0-9]+)` \|", text("README.md"), re.MULTILINE))
     files = {Path(path).name for path in re.findall(r"logs/state/(\w+\.json)", text("v7_manifest.json"))}
-    assert {*SERVICES, DEMO} <= rows
+    assert {*SERVICES, *OPTIONAL} <= rows
     assert files
     assert files <= rows
 

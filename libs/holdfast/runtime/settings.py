@@ -17,6 +17,7 @@ from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producer
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
 from holdfast.runtime.exit_settings import AccountSettings, ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.hook_settings import HookDoorSettings, HookSettings
 
 
 class BusSettings(Section):
@@ -340,6 +341,10 @@ class Settings(Section):
     producers: dict[str, ProducerSettings] = Field(
         default_factory=dict, description="Producers with a key and a stream of their own."
     )
+    hooks: dict[str, HookSettings] = Field(
+        default_factory=dict, description="Alerts from outside that become intents: POST /hooks/NAME."
+    )
+    hook_door: HookDoorSettings = Field(default_factory=HookDoorSettings)
     paper: PaperSettings = Field(default_factory=PaperSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
     scanner: ScannerSettings = Field(default_factory=ScannerSettings)
@@ -349,6 +354,14 @@ class Settings(Section):
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("hooks")
+    @classmethod
+    def _hook_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+        for name in hooks:
+            if not PRODUCER.fullmatch(name):
+                raise ValueError(f"{name!r} is no name for a hook: a-z, 0-9, - and _")
+        return hooks
 
     @field_validator("producers")
     @classmethod
