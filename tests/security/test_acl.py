@@ -214,4 +214,6 @@ async def test_every_service_works_as_its_own_user(system):
         await wait_until(status.exists, "the state files", 30)
         assert await system.dead() == []
         opened = [address.partition(":")[0] for address in listening() - others]
-        assert opened == [LOOPBACK] * 2, "the dashboard and the hooks open a port, on loopback, and nobody else does"
+        assert opened == [LOOPBACK] * 2, (
+            "the dashboard and the hooks open a port, on loopback, and nobody else does"
+        )

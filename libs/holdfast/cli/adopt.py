@@ -1,5 +1,6 @@
 """`adopt FILE`: positions that another bot opened are shown, and then recorded, each with its exits."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def adopt(
-    file: Annotated[Path, typer.Argument(help="A positions_state.json.")],
+    file: Annotated[Path, typer.Argument(help="A positions_state.json, or the database of freqtrade.")],
     account: Annotated[str, typer.Option(help="For rows that name none.")] = "main",
     exchange: Annotated[str, typer.Option(help="For rows that name none.")] = "paper",
     yes: Yes = False,
@@ -39,12 +40,11 @@ def adopt(
 ) -> None:
     """Take over the positions in FILE: show them with the exits they will have, then record them. Twice records once."""
     from holdfast.contracts.base import ContractViolation
-    from holdfast.domain.moving_in import read_rows
 
     if as_json and not yes:
         fail("--json asks nothing, so it needs --yes; nothing was recorded", USAGE)
     try:
-        rows = read_rows(file.read_text(encoding="utf-8"))
+        rows = _rows(file)
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{file} cannot be read: {error}")
     except ContractViolation as error:
@@ -79,6 +79,17 @@ def adopt(
             if new
             else "everything is recorded already"
         )
+
+
+def _rows(file: Path) -> "list[Mapping[str, Any]]":
+    """What *file* holds. Raises OSError, UnicodeDecodeError, ContractViolation."""
+    from holdfast.cli.importing import is_database, open_trades
+    from holdfast.domain.freqtrade import rows_of
+    from holdfast.domain.moving_in import read_rows
+
+    return (
+        list(rows_of(open_trades(file))) if is_database(file) else read_rows(file.read_text(encoding="utf-8"))
+    )
 
 
 def _places(settings: "Settings", account: str, exchange: str) -> "Places":
