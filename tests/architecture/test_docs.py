@@ -129,7 +129,11 @@ def _problem(words: list[str], rest: str) -> str | None:
 # -- README ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", blocks("README.md", "python"))
+IN_FILES = {text(name) for name in tracked() if name.startswith("examples/") and name.endswith(".py")}
+"""Blocks that are an example run for ever; tests/integration/test_examples.py runs them as processes."""
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("README.md", "python") if block not in IN_FILES])
 def test_python_in_the_readme_runs_and_prints_what_it_says(block, monkeypatch, tmp_path):
     monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path))
     monkeypatch.delenv("QT_ALLOW_HEDGING", raising=False)

@@ -50,7 +50,7 @@ async def test_the_alert_of_the_page_becomes_a_position_with_exits_and_closes_it
     secret = hook_secret(settings, "tv")
 
     async def curl(*words: str) -> dict:
-        command = ["sh", str(ROOT / "docs/examples/tradingview.sh"), f"{url}/hooks/tv", secret, *words]
+        command = ["sh", str(ROOT / "examples/tradingview.sh"), f"{url}/hooks/tv", secret, *words]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
