@@ -16,7 +16,7 @@ from holdfast import __version__
 from holdfast.cli.docs import page
 from holdfast.cli.main import app
 from holdfast.cli.rules_page import with_tables
-from holdfast.contracts.streams import BY_NAME, DEMO, SERVICES, STREAMS, Reading
+from holdfast.contracts.streams import BY_NAME, OPTIONAL, SERVICES, STREAMS, Reading
 from holdfast.contracts.wire import decode
 from holdfast.domain.invariants import STATEMENTS
 from holdfast.runtime.configuration import load
@@ -131,7 +131,11 @@ def _problem(words: list[str], rest: str) -> str | None:
 # -- README ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", blocks("README.md", "python"))
+IN_FILES = {text(name) for name in tracked() if name.startswith("examples/") and name.endswith(".py")}
+"""Blocks that are an example run for ever; tests/integration/test_examples.py runs them as processes."""
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("README.md", "python") if block not in IN_FILES])
 def test_python_in_the_readme_runs_and_prints_what_it_says(block, monkeypatch, tmp_path):
     monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path))
     monkeypatch.delenv("QT_ALLOW_HEDGING", raising=False)
@@ -174,7 +178,7 @@ def test_the_readme_has_every_stream_as_it_is_read():
 def test_the_readme_has_every_service_and_state_file():
     rows = set(re.findall(r"^\| `([a-z_.0-9]+)` \|", text("README.md"), re.MULTILINE))
     files = {Path(path).name for path in re.findall(r"logs/state/(\w+\.json)", text("v7_manifest.json"))}
-    assert {*SERVICES, DEMO} <= rows
+    assert {*SERVICES, *OPTIONAL} <= rows
     assert files
     assert files <= rows
 

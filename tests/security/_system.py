@@ -5,6 +5,7 @@
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
@@ -24,6 +25,7 @@ from holdfast.contracts.streams import (
     DEAD_LETTER,
     DEMO,
     HEARTBEAT,
+    HOOKS,
     INTENT_RESULT,
     LEDGER_SNAPSHOT,
     LEDGER_UPDATED,
@@ -41,6 +43,7 @@ from services.dashboard.app import build as build_dashboard
 from services.demo.app import build as build_demo
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
+from services.hooks.app import build as build_hooks
 from services.learner.app import build as build_learner
 from services.ledger.app import build as build_ledger
 from services.market_feed.app import build as build_feed
@@ -49,7 +52,7 @@ from tests.contract._wait import wait_until
 
 BUILDERS = {
     "ledger": build_ledger, "executor": build_executor, "exit_scanner": build_scanner, "state_publisher": build_publisher,
-    "market_feed": build_feed, "dashboard": build_dashboard, "alerts": build_alerts, "learner": build_learner, DEMO: build_demo,
+    "market_feed": build_feed, "dashboard": build_dashboard, "alerts": build_alerts, "learner": build_learner, DEMO: build_demo, HOOKS: build_hooks,
 }  # fmt: skip
 TRADING = ("ledger", "executor", "exit_scanner")
 MINE = {"symbols": ["BTC/USDT"], "max_notional": "1000", "rate_per_s": "20"}
@@ -65,6 +68,13 @@ def servers() -> dict[str, str]:
     return found
 
 
+def free_port() -> int:
+    """A TCP port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def settings_for(directory: Path, url: str = "", **sections: Any) -> Settings:
     """Everything on. *sections* go over it."""
     bus = {
@@ -77,7 +87,8 @@ def settings_for(directory: Path, url: str = "", **sections: Any) -> Settings:
     document = {
         "dir": directory, "bus": bus, "accounts": ["main", "demo"], "producers": {"mine": MINE, "other": {}},
         "paper": {"fee_pct": "0", "maker_fee_pct": "0", "slippage_pct": "0"}, "executor": {"resend_after_ms": 500},
-        "exits": {"stop_loss_pct": "10", "take_profit_pct": "20"},
+        "exits": {"stop_loss_pct": "10", "take_profit_pct": "20"}, "hook_door": {"port": free_port()},
+        "hooks": {"tv": {"symbols": ["BTC/USDT"], "intent": {"symbol": "{ticker}", "side": "{action}", "quantity": "1"}}},
     }  # fmt: skip
     return Settings.model_validate(document | sections)
 

@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from holdfast.bus.acl import users
 from holdfast.bus.connection import connect
 from holdfast.bus.groups import create_groups
-from holdfast.contracts.streams import BY_NAME, DEMO, HEARTBEAT, ORDER_INTENT, SERVICES, Reading
+from holdfast.contracts.streams import BY_NAME, HEARTBEAT, OPTIONAL, ORDER_INTENT, SERVICES, Reading
 from tests.contract._wait import wait_until
 from tests.security._system import BUILDERS, System
 
@@ -33,6 +33,7 @@ WRITES = {
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
     "demo": {"order.intent"} | COMMON,
+    "hooks": {"order.intent"} | COMMON,
     "cli": {
         "order.intent",
         "order.intent.exit",
@@ -75,6 +76,7 @@ READS = {
     "alerts": LEDGERS | {"heartbeat", "market.tick", "order.blocked_by_invariant", "dead.letter", "alert"},
     "learner": LEDGERS | {"ledger.trade", "ledger.outcome", "market.tick", "prediction", "heartbeat"},
     "demo": LEDGERS | {"intent.result", "order.blocked_by_invariant", "market.tick", "heartbeat"},
+    "hooks": LEDGERS | {"heartbeat"},
     "mine": {"intent.result", "order.blocked_by_invariant"},
     "other": {"intent.result", "order.blocked_by_invariant"},
 }
@@ -221,7 +223,7 @@ async def test_the_admin_may_do_everything(streams):
 
 async def test_every_service_works_as_its_own_user(system):
     """Through positions opened by the demonstration, and with every heartbeat coming: nothing they call is refused."""
-    everybody = (*SERVICES, DEMO)
+    everybody = (*SERVICES, *OPTIONAL)
     assert set(everybody) == set(BUILDERS)
     others = listening()  # servers of the tests themselves live in this process, too
     async with system.running(*everybody):
@@ -238,4 +240,6 @@ async def test_every_service_works_as_its_own_user(system):
         await wait_until(status.exists, "the state files", 30)
         assert await system.dead() == []
         opened = [address.partition(":")[0] for address in listening() - others]
-        assert opened == [LOOPBACK], "the dashboard opens a port, on loopback, and nobody else does"
+        assert opened == [LOOPBACK] * 2, (
+            "the dashboard and the hooks open a port, on loopback, and nobody else does"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from holdfast.contracts.streams import CLI, DEMO, SERVICES
+from holdfast.contracts.streams import CLI, DEMO, HOOKS, SERVICES
 from holdfast.runtime.keys import OWN_FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,9 @@ def test_each_service_sees_its_own_secrets_and_no_others(name):
 def test_the_first_step_can_write_every_folder_of_secrets_and_only_it():
     folders = {f"/secrets/{name}" for name in (*OWN_FOLDER, "bus", "others")}
     assert folders <= set(mounts("secrets"))
-    assert set(OWN_FOLDER) == {*OF_HOLDFAST, CLI}
+    assert set(OWN_FOLDER) == {*OF_HOLDFAST, HOOKS, CLI}, (
+        "hooks has no container, because its hooks are in a file of the host's"
+    )
     made = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert [folder for folder in folders if folder.lstrip("/") not in made] == [], (
         "a volume takes its owner from the image's folder"

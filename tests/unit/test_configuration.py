@@ -225,7 +225,7 @@ def test_every_setting_has_one_variable_and_a_description():
     own = [variable_of(key) for key in keys()]
     assert len(set(own)) == len(own)
     assert set(own) - set(variables()) == {
-        "HOLDFAST_INSTRUMENTS", "HOLDFAST_PRODUCERS", "HOLDFAST_EXITS_ROI", "HOLDFAST_EXITS_SYMBOLS", "HOLDFAST_ACCOUNT",
+        "HOLDFAST_INSTRUMENTS", "HOLDFAST_PRODUCERS", "HOLDFAST_EXITS_ROI", "HOLDFAST_EXITS_SYMBOLS", "HOLDFAST_ACCOUNT", "HOLDFAST_HOOKS",
     }  # fmt: skip
     assert [key for key, field in keys().items() if not field.description and key != "instruments"] == []
 

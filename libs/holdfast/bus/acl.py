@@ -24,6 +24,7 @@ from holdfast.contracts.streams import (
     LEDGER,
     LEDGER_SNAPSHOT,
     LEDGER_UPDATED,
+    OPTIONAL,
     ORDER_BLOCKED,
     SERVICES,
     SIGNED_BY,
@@ -75,7 +76,7 @@ def users(producers: Iterable[str], prefix: str = "") -> list[User]:
         User(ADMIN, "~* &* +@all"),
     ]
     return (
-        [_service(name, every, prefix) for name in (*SERVICES, DEMO)]
+        [_service(name, every, prefix) for name in (*SERVICES, *OPTIONAL)]
         + people
         + [_producer(name, prefix) for name in producers]
     )

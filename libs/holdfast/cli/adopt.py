@@ -1,5 +1,6 @@
 """`adopt FILE`: positions that another bot opened are shown, and then recorded, each with its exits."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,8 @@ def adopt(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE|ID", help="A positions_state.json; or the id of something in quarantine."
+            metavar="FILE|ID",
+            help="A positions_state.json, or the database of freqtrade; or the id of something in quarantine.",
         ),
     ],
     account: Annotated[str, typer.Option(help="For rows that name none.")] = "main",
@@ -81,11 +83,15 @@ def adopt(
         )
 
 
-def _read(file: Path) -> list[Any]:
+def _read(file: Path) -> "list[Mapping[str, Any]]":
+    from holdfast.cli.importing import is_database, open_trades
     from holdfast.contracts.base import ContractViolation
+    from holdfast.domain.freqtrade import rows_of
     from holdfast.domain.moving_in import read_rows
 
     try:
+        if is_database(file):
+            return list(rows_of(open_trades(file)))
         return list(read_rows(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{file} cannot be read: {error}")

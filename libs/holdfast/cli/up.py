@@ -14,7 +14,7 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli.common import FAILED, Config, Dir, fail, overrides_of, settings_of
-from holdfast.contracts.streams import CLI, DEMO, SERVICES
+from holdfast.contracts.streams import CLI, DEMO, HOOKS, OPTIONAL, SERVICES
 from holdfast.runtime.configuration import ALIASES, redact, variable_of
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.live_settings import live_accounts, mode_of
@@ -26,7 +26,7 @@ LOCK = "up.lock"
 _COLOURS = (36, 32, 33, 35, 34, 96, 92)
 _RESTART_S = 30.0
 
-Service = Annotated[str, typer.Argument(help=f"{', '.join(SERVICES)} or {DEMO}.")]
+Service = Annotated[str, typer.Argument(help=f"{', '.join((*SERVICES, *OPTIONAL))}.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +74,7 @@ def up(
                 )
             code = _up(
                 settings,
-                SERVICES + ((DEMO,) if demo else ()),
+                SERVICES + ((DEMO,) if demo else ()) + ((HOOKS,) if settings.hooks else ()),
                 fresh=fresh,
                 seconds=seconds,
                 env=_environment(overrides, config),
@@ -313,5 +313,5 @@ def restart(service: Service, directory: Dir = None, config: Config = None) -> N
 
 
 def _must_be_service(service: str) -> None:
-    if service not in (*SERVICES, DEMO):
-        fail(f"no service {service!r}; there are {', '.join((*SERVICES, DEMO))}", FAILED + 1)
+    if service not in (*SERVICES, *OPTIONAL):
+        fail(f"no service {service!r}; there are {', '.join((*SERVICES, *OPTIONAL))}", FAILED + 1)

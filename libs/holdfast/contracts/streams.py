@@ -27,9 +27,11 @@ class Reading(StrEnum):
 
 LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER = "ledger", "executor", "exit_scanner", "state_publisher"
 MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE = "market_feed", "demo", "people", "anyone", "everyone"
-LEARNER, DASHBOARD, CLI, ALERTS = "learner", "dashboard", "cli", "alerts"
+LEARNER, DASHBOARD, CLI, ALERTS, HOOKS = "learner", "dashboard", "cli", "alerts", "hooks"
 SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DASHBOARD, ALERTS, LEARNER)
-"""What `holdfast up` starts, in this order; the demonstration producer only when asked for."""
+"""What `holdfast up` starts, in this order."""
+OPTIONAL = (DEMO, HOOKS)
+"""Producers of ours that run only when asked for: the demonstration, and the door for alerts from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +234,13 @@ STREAMS: tuple[Stream, ...] = (
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
 
-SIGNERS = (EXIT_SCANNER, CLI, DASHBOARD, DEMO)
+SIGNERS = (EXIT_SCANNER, CLI, DASHBOARD, *OPTIONAL)
 """Producers of intents that belong to Holdfast itself: they write to the shared streams, each with a key of its own."""
-SIGNED_BY = {ORDER_INTENT.name: (CLI, DEMO), ORDER_INTENT_EXIT.name: (CLI, DASHBOARD, EXIT_SCANNER)}
+SIGNED_BY = {ORDER_INTENT.name: (CLI, *OPTIONAL), ORDER_INTENT_EXIT.name: (CLI, DASHBOARD, EXIT_SCANNER)}
 """Who signs for the shared streams of intents; every other intent stream is its producer's own."""
 PRODUCER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = frozenset({
-    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI, ALERTS,
+    LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER, MARKET_FEED, DEMO, PEOPLE, ANYONE, EVERYONE, LEARNER, DASHBOARD, CLI, ALERTS, HOOKS,
     "exit", "admin", "viewer", "default", "bus", "others",
 })  # fmt: skip
 """Names that no producer may have: they are services, users of the bus, or the end of another stream's name."""

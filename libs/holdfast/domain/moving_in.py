@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import FillKind, Kind, Leg, PositionSide, Side
 from holdfast.contracts.messages import Fill
-from holdfast.contracts.money import canonical, parse_amount
+from holdfast.contracts.money import add, canonical, mul, parse_amount, sub
 from holdfast.contracts.rows import book_id
 from holdfast.contracts.wire import digest
-from holdfast.domain.exit_policy import PolicyTable, policy_for
+from holdfast.domain.exit_policy import ExitPolicy, PolicyTable, policy_for
 from holdfast.domain.instruments import Instrument
 from holdfast.domain.liquidation import guard_price
 from holdfast.domain.policy import Exits, seed_exits
@@ -128,6 +128,8 @@ def _arrival(
     kind = _kind(row, instrument, side)
     take_profit, stop_loss = _level(row, "take_profit", "tp"), _level(row, "stop_loss", "sl")
     account, exchange = (_text(row, name, getattr(places, name)) for name in ("account", "exchange"))
+    policy, _ = policy_for(places.policies.of(account, instrument.symbol), kind, None)
+    take_profit = take_profit or _beyond(stop_loss, side, price, policy)
     trade_id = "adopt-" + digest(
         account, exchange, instrument.symbol, side.value, canonical(quantity), canonical(price)
     )
@@ -141,12 +143,30 @@ def _arrival(
         )  # fmt: skip
     except ValidationError as error:
         raise ContractViolation.of(error) from None
-    policy, _ = policy_for(places.policies.of(account, instrument.symbol), kind, None)
     guard = guard_price(kind, side, price, policy.terms)
     exits = seed_exits(
         side=side, entry_price=price, take_profit=take_profit, stop_loss=stop_loss, policy=policy, guard=guard
     )
     return Arrival(number, fill, exits)
+
+
+def _beyond(stop_loss: str | None, side: PositionSide, price: Decimal, policy: ExitPolicy) -> str | None:
+    """A take-profit for a stop that has been trailed to where the policy's take-profit would lie on its wrong side.
+
+    Without one the two would contradict each other, and both be seeded anew: the stop would go back. As far beyond the stop
+    as the policy's lies beyond the entry price, at least a hundredth.
+    """
+    seeded = seed_exits(side=side, entry_price=price, take_profit=None, stop_loss=stop_loss, policy=policy)
+    if stop_loss is None or seeded.stop_loss == Decimal(stop_loss):
+        return None
+    share = (policy.take_profit_pct or Decimal(1)) / 100
+    step = mul(
+        Decimal(stop_loss),
+        max(share, Decimal("0.01")) if side is PositionSide.LONG else min(share, Decimal("0.5")),
+    )
+    return canonical(
+        add(Decimal(stop_loss), step) if side is PositionSide.LONG else sub(Decimal(stop_loss), step)
+    )
 
 
 def _kind(row: Mapping[str, Any], instrument: Instrument, side: PositionSide) -> Kind:

@@ -26,6 +26,8 @@ class Producer:
     max_notional: Decimal | None = None
     """Of one entry, in quote currency."""
     rate_per_s: Decimal | None = None
+    burst: Decimal | None = None
+    """Most at once; None: one second's worth, at least one."""
 
     def owns(self, intent_id: str) -> bool:
         """Whether an intent of this id can be the producer's own."""
@@ -50,7 +52,7 @@ class Allowances:
         rate = producer.rate_per_s
         if rate is None:
             return True
-        most = max(rate, Decimal(1))
+        most = producer.burst or max(rate, Decimal(1))
         left, since = self._left.get(producer.name, (most, mono_ms))
         left = min(most, left + rate * max(0, mono_ms - since) / 1000)
         is_allowed = left >= 1

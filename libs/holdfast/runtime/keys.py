@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from holdfast.contracts.signing import SECRET_BYTES, Key, parse_keys
-from holdfast.contracts.streams import CLI, DEMO, EXECUTOR, PRODUCER, RESERVED, SERVICES, SIGNERS
+from holdfast.contracts.streams import CLI, EXECUTOR, OPTIONAL, PRODUCER, RESERVED, SERVICES, SIGNERS
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.secret_files import SecretRefused, hide, new_password, read_secret, write_secret
 from holdfast.runtime.settings import Settings
 
 PASSWORD, INTENT_KEY = "bus.password", "intent.key"  # names of files
-OWN_FOLDER = (*SERVICES, DEMO, CLI)
+OWN_FOLDER = (*SERVICES, *OPTIONAL, CLI)
 
 
 def folder_of(settings: Settings, name: str) -> Path:

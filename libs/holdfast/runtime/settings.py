@@ -17,6 +17,7 @@ from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producer
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
 from holdfast.runtime.exit_settings import ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.hook_settings import HookDoorSettings, HookSettings
 from holdfast.runtime.learner_settings import LearnerSettings
 from holdfast.runtime.live_settings import AccountSettings, check_live
 
@@ -346,6 +347,10 @@ class Settings(Section):
     producers: dict[str, ProducerSettings] = Field(
         default_factory=dict, description="Producers with a key and a stream of their own."
     )
+    hooks: dict[str, HookSettings] = Field(
+        default_factory=dict, description="Alerts from outside that become intents: POST /hooks/NAME."
+    )
+    hook_door: HookDoorSettings = Field(default_factory=HookDoorSettings)
     paper: PaperSettings = Field(default_factory=PaperSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
     scanner: ScannerSettings = Field(default_factory=ScannerSettings)
@@ -356,6 +361,14 @@ class Settings(Section):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     learner: LearnerSettings = Field(default_factory=LearnerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("hooks")
+    @classmethod
+    def _hook_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+        for name in hooks:
+            if not PRODUCER.fullmatch(name):
+                raise ValueError(f"{name!r} is no name for a hook: a-z, 0-9, - and _")
+        return hooks
 
     @field_validator("producers")
     @classmethod
