@@ -234,11 +234,13 @@ class Matching(ABC):
         for price, size in self._crossing(order.ask):
             quantity = min(size, order.remaining)
             most = self._most(order.ask)
-            if most is not None:
-                quantity = min(quantity, most)
-                if quantity <= 0:
-                    self._end(order, "EXPIRED")
-            if quantity <= 0 or not order.is_open:
+            if not order.is_open:
+                return
+            if most is not None and most <= 0:
+                self._end(order, "EXPIRED")
+                return
+            quantity = quantity if most is None else min(quantity, most)
+            if quantity <= 0:
                 return
             own = order.ask.price if maker else None
             self._fill(order, quantity, own or price, maker=maker)

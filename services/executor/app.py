@@ -18,7 +18,7 @@ from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.faults import EXIT_HELD, Terminal, Transient
-from holdfast.runtime.live_settings import live_accounts
+from holdfast.runtime.live_settings import check_switch, live_accounts
 from holdfast.runtime.locks import AlreadyHeld, Held
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
@@ -76,6 +76,7 @@ class Premises:
 
         Raises Terminal when another one runs, a record cannot be read, or a live account is not as its settings say.
         """
+        check_switch(self._settings)
         for account in self._settings.accounts:
             if account not in self._locks:
                 self._locks[account] = self._lock(account)

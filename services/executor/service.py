@@ -163,6 +163,7 @@ class Executor:
         outputs = self._take_held_back() + await self.dispatcher.send()
         outputs += await self.dispatcher.cancel_due()
         outputs += await self.dispatcher.look_up_due()
+        await self.live.refresh()
         self._loaded.set()
         return outputs
 

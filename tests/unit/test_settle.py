@@ -375,7 +375,7 @@ def test_fills_in_quarantine_are_taken_in_each_once_in_the_order_of_their_execut
     assert m.state.quarantine == {}
     assert m.state.position(BOOK) is None
     (trade,) = changes[1].trades
-    assert (trade.exit_reason, trade.realized_pnl) == ("flipped", D(19))
+    assert (trade.exit_reason, trade.realized_pnl) == ("exit_on_venue", D(19))
     position = m.position(ETH)
     assert (position.quantity, position.kind) == (3, "linear")
     assert position.stop_loss == 9, "seeded"

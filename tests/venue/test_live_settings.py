@@ -8,7 +8,7 @@ import pytest
 from holdfast.cli.up import banner
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.live_settings import live_accounts
+from holdfast.runtime.live_settings import check_switch, live_accounts
 from holdfast.venues.live import open_live, preflight
 from tests.venue._stage import KEY, SECRET, HandClock, venue
 
@@ -56,7 +56,6 @@ def test_dry_run_is_paper_whatever_else_is_set(tmp_path):
 
 
 WRONG = {
-    "HOLDFAST_LIVE": {"env": {}},
     "live, line 1": {"top": "live = true"},
     "accounts does not list": {"top": 'accounts = ["other"]'},
     "exchange: name the exchange": {"exchange": None},
@@ -78,9 +77,14 @@ def test_a_configuration_that_is_wrong_says_which_setting(tmp_path, named):
     assert named in str(caught.value)
 
 
-def test_live_without_any_live_account_is_a_mistake_too(tmp_path):
-    with pytest.raises(ConfigurationError, match="HOLDFAST_LIVE is set, but no account"):
-        load(env={"HOLDFAST_LIVE": "yes"}, dotenv=tmp_path / "none")
+def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
+    only_file = settings(tmp_path, {})
+    assert live_accounts(only_file) == {}, "commands that do not trade work without the variable"
+    with pytest.raises(Terminal, match="HOLDFAST_LIVE is not yes"):
+        check_switch(only_file)
+    with pytest.raises(Terminal, match="HOLDFAST_LIVE is set, but no account"):
+        check_switch(load(env={"HOLDFAST_LIVE": "yes"}, dotenv=tmp_path / "none"))
+    check_switch(settings(tmp_path, {"DRY_RUN": "1"}))
 
 
 @pytest.mark.parametrize(
@@ -108,13 +112,20 @@ def test_a_key_file_that_others_may_read_is_refused_and_not_shown(tmp_path):
     assert CANARY not in str(caught.value)
 
 
-def test_up_ends_with_78_and_the_settings_name(tmp_path):
-    path = written(tmp_path, exchange='"kraken"')
+@pytest.mark.parametrize(
+    ("env", "changes", "named"),
+    [
+        ({"HOLDFAST_LIVE": "yes"}, {"exchange": '"kraken"'}, "[account.main] exchange"),
+        ({}, {}, "HOLDFAST_LIVE"),
+    ],
+)
+def test_up_ends_with_78_and_the_settings_name(tmp_path, env, changes, named):
+    path = written(tmp_path, **changes)
     done = subprocess.run(
         [sys.executable, "-m", "holdfast.cli.main", "up", "--dir", str(tmp_path / "var"), "--config", str(path)],
-        env={"HOLDFAST_LIVE": "yes", "PYTHONPATH": "libs:.", "PATH": ""}, capture_output=True, text=True, timeout=30, check=False,
+        env={"PYTHONPATH": "libs:.", "PATH": ""} | env, capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
-    assert (done.returncode, "[account.main] exchange" in done.stderr) == (EXIT_CONFIG, True), done.stderr
+    assert (done.returncode, named in done.stderr) == (EXIT_CONFIG, True), done.stderr
     assert not (tmp_path / "var").exists()
 
 

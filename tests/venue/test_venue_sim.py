@@ -95,6 +95,16 @@ async def test_the_dead_mans_switch_cancels_what_is_open(stage):
     assert await exchange.fetch_open_orders(BTC) == []
 
 
+async def test_a_reduce_only_order_that_closes_everything_is_filled_and_a_larger_one_is_cut(stage):
+    _, exchange, _ = stage
+    for quantity in ("0.1", "0.3"):
+        await exchange.create_order(BTC, "market", "buy", "0.1", None, {"clientOrderId": "in"})
+        given_params = {"clientOrderId": "out", "reduceOnly": True}
+        order = await exchange.create_order(BTC, "market", "sell", quantity, None, given_params)
+        assert (order["status"], order["filled"]) == ("closed", "0.1")
+    assert await exchange.fetch_positions() == []
+
+
 @pytest.mark.parametrize(
     ("order", "code"),
     [

@@ -17,7 +17,7 @@ from holdfast.cli.common import FAILED, Config, Dir, fail, overrides_of, setting
 from holdfast.contracts.streams import CLI, DEMO, HOOKS, OPTIONAL, SERVICES
 from holdfast.runtime.configuration import ALIASES, redact, variable_of
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
-from holdfast.runtime.live_settings import live_accounts, mode_of
+from holdfast.runtime.live_settings import check_switch, live_accounts, mode_of
 from holdfast.runtime.settings import Settings
 
 MARKER = "holdfast.dir"
@@ -90,13 +90,14 @@ def up(
 
 def _may_be_live(settings: Settings) -> Settings:
     """*settings*; ends here where a live account cannot trade, before anything has started. The exchange is asked by the executor."""
-    if live_accounts(settings):
-        from holdfast.venues.live import preflight
+    try:
+        check_switch(settings)
+        if live_accounts(settings):
+            from holdfast.venues.live import preflight
 
-        try:
             preflight(settings)
-        except Terminal as error:
-            fail(str(error), error.code)
+    except Terminal as error:
+        fail(str(error), error.code)
     return settings
 
 

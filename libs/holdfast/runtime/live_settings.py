@@ -84,10 +84,22 @@ def check_live(settings: "Settings") -> None:
     """Raises ValueError with everything that is wrong with the accounts meant to be live."""
     meant = [name for name, one in settings.account.items() if one.mode == "live"]
     wrong = [text for name in meant for text in _wrong(settings, name)]
-    if settings.live and not meant:
-        wrong.append('HOLDFAST_LIVE is set, but no account has mode = "live" ([account.NAME])')
     if wrong:
         raise ValueError("; ".join(wrong))
+
+
+def check_switch(settings: "Settings") -> None:
+    """Raises Terminal (78) where one of the two settings is there without the other. Asked by what starts trading, and by nothing
+    else: `holdfast flatten` from another terminal must not fail for a variable.
+    """
+    meant = [name for name in settings.accounts if _is_live(settings, name)]
+    if settings.live and not meant:
+        raise Terminal('HOLDFAST_LIVE is set, but no account has mode = "live" ([account.NAME])', EXIT_CONFIG)
+    if meant and not settings.live and not settings.dry_run:
+        raise Terminal(
+            f'[account.{meant[0]}] has mode = "live", but HOLDFAST_LIVE is not yes in the environment; both are needed to trade real money',
+            EXIT_CONFIG,
+        )
 
 
 def _is_live(settings: "Settings", name: str) -> bool:
@@ -97,8 +109,6 @@ def _is_live(settings: "Settings", name: str) -> bool:
 
 def _wrong(settings: "Settings", name: str) -> Iterator[str]:
     one, section = settings.account[name], f"[account.{name}]"
-    if not settings.live and not settings.dry_run:
-        yield f'{section} has mode = "live", but HOLDFAST_LIVE is not yes in the environment; both are needed to trade real money'
     if name not in settings.accounts:
         yield f'{section} has mode = "live", but accounts does not list {name!r}'
     if one.exchange == PAPER:

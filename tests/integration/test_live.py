@@ -1,0 +1,109 @@
+"""The real executor, ledger and exit scanner live against the simulated venue through real ccxt, with keys that must show nowhere."""
+
+import asyncio
+import logging
+from decimal import Decimal
+
+import pytest
+
+from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.embedded_bus import embedded
+from holdfast.runtime.secret_files import write_secret
+from holdfast.runtime.settings import BusSettings, Settings
+from services.executor.app import build as build_executor
+from services.exit_scanner.app import build as build_scanner
+from services.ledger.app import build as build_ledger
+from tests.integration._cli import BTC, Desk
+from venue_sim.faults import Fault, Kind
+from venue_sim.market import Quote
+from venue_sim.server import Server
+
+pytestmark = pytest.mark.redis
+KEY, SECRET = "canary-key-4c1e9ab2", "canary-secret-77d0f3e5"
+LIVE = ("--exchange", "binanceusdm")
+
+
+class LiveDesk(Desk):
+    """Account main trades at a simulated venue, whose prices are those of the feed."""
+
+    def __init__(self, directory, url):
+        super().__init__(directory, url)
+        self.prices = {BTC: "100"}
+        for name, text in (("key", KEY), ("secret", SECRET)):
+            write_secret(directory / "secrets" / name, text)
+
+    def settings(self, url):
+        account = {
+            "mode": "live", "exchange": "binanceusdm", "symbols": [BTC], "max_notional": "5000", "daily_loss": "500", "leverage": 3,
+            "key_file": str(self.directory / "secrets" / "key"), "secret_file": str(self.directory / "secrets" / "secret"), "url": url,
+        }  # fmt: skip
+        return Settings(
+            dir=self.directory, bus=BusSettings(url=self.url), live=True, account={"main": account}
+        )
+
+    async def _serve(self):
+        self.server = Server(SystemClock(), key=KEY, secret=SECRET)
+        await self.server.start()
+        self._quote()
+        settings = self.settings(self.server.url)
+        self._apps = [build(settings) for build in (build_ledger, build_executor, build_scanner)]
+        running = [asyncio.create_task(one.serve()) for one in self._apps]
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            self._quote()
+            self._tick(BTC, self.prices[BTC], number)
+            await asyncio.sleep(0.02)
+        for one in self._apps:
+            one.stop()
+        self.codes = list(await asyncio.gather(*running))
+        await self.server.stop()
+
+    def _quote(self):
+        bid = Decimal(self.prices[BTC])
+        self.server.venue.exchange.quote("BTCUSDT", Quote(bid, bid + Decimal("0.1")))
+
+    def shown(self):
+        """Everything that the bus and the folder hold, but for the secrets' own folder."""
+        for name in self.redis.keys("*"):
+            if self.redis.type(name) == b"stream":
+                yield f"stream {name}", repr(self.redis.xrange(name))
+        for path in self.directory.rglob("*"):
+            if path.is_file() and "secrets" not in path.parts:
+                yield str(path), path.read_bytes().decode("latin-1")
+
+
+@pytest.fixture
+def live(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with embedded(tmp_path / "bus") as url:
+        desk = LiveDesk(tmp_path, url)
+        desk.start()
+        yield desk
+        desk.stop()
+
+
+def test_entries_a_lost_answer_an_exit_of_the_scanner_and_no_secret_anywhere(live, caplog):
+    live.wait(
+        lambda: "filled 1 at" in live.run("intent", "buy", BTC, "1", *LIVE).output
+    )  # once the day's result is read
+    live.server.venue.faults.arm(Fault(Kind.RESET, "POST", "/fapi/v1/order"))
+    live.run("intent", "buy", BTC, "0.5", *LIVE)
+    live.wait(lambda: [row["quantity"] for row in live.rows("positions")] in (["1.5"], [1.5]))
+    assert "LIVE, real money: main at binanceusdm" in live.ok("status")
+    assert live.ok("check")
+
+    live.prices[BTC] = "85"  # below the stop-loss of 10 %
+    live.wait(lambda: not live.rows("positions"), 30)
+    (trade,) = live.rows("trades")
+    assert (trade["exit_reason"], trade["account"], trade["exchange"]) == ("stop_loss", "main", "binanceusdm")
+    exchange = live.server.venue.exchange
+    assert [ask.reduce_only for ask in exchange.received] == [False, False, True]
+    assert exchange.account.of("BTCUSDT").quantity == 0
+
+    live.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/fapi/v1/userTrades", times=3))
+    live.wait(lambda: "signature=***" in caplog.text)  # an error with an address, which had a signature
+    for where, text in [*live.shown(), ("the log", caplog.text), ("status", live.ok("status", "--json"))]:
+        assert KEY not in text, where
+        assert SECRET not in text, where
+        assert "signature=" not in text.replace("signature=***", ""), where
