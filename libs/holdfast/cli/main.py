@@ -21,6 +21,7 @@ from holdfast.cli import (
     health,
     keys,
     learn,
+    limits_cli,
     listing,
     orders,
     paper,
@@ -39,6 +40,7 @@ from holdfast.cli import (
 
 MODULES = (
     up,
+    limits_cli,
     listing,
     why,
     orders,
