@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HOLDS = (
     Column("scope", "scope"), Column("rule", "code"), Column("since", "since_ms", clock_time),
-    Column("until", "until_ms", lambda ms: clock_time(ms) if ms is not None else "a person resumes"), Column("why", "reason"),
+    Column("until", "until"), Column("why", "reason"),
 )  # fmt: skip
 
 
@@ -55,9 +55,9 @@ def limits(directory: Dir = None, config: Config = None, as_json: Json = False) 
         return
     if seen.trouble is not None:
         print(plain(seen.trouble))
-    print(f"{len(found)} rules hold entries back" if found else "no rule holds entries back")
+    print("entries are held back:" if found else "no rule holds entries back")
     if found:
-        console().print(table([asdict(hold) for hold in found], _HOLDS))
+        console().print(table([asdict(hold) | {"until": until(hold)} for hold in found], _HOLDS))
     console().print(table(accounts, _ACCOUNTS))
 
 
@@ -69,8 +69,13 @@ def holds_in(seen: "Look", settings: "Settings") -> "list[Hold]":
     return all_holds(seen.view.risk, seen.view.books.values(), portfolio_of(settings), seen.now_ms)
 
 
+def until(hold: "Hold") -> str:
+    """When *hold* ends, as people read it."""
+    return "a person resumes" if hold.until_ms is None else clock_time(hold.until_ms)
+
+
 def standing(seen: "Look", settings: "Settings") -> list[dict[str, Any]]:
-    """A row for each account, and one for all where there are several. What is not kept, because no rule needs it, is None."""
+    """A row for each account there is, and one for all where there are several. What no rule needs is not kept: None."""
     from holdfast.domain.holdings import Basis, Holdings
 
     view, holdings = seen.view, Holdings()
@@ -80,7 +85,8 @@ def standing(seen: "Look", settings: "Settings") -> list[dict[str, Any]]:
         max_mark_age_ms=int(settings.executor.max_tick_age_s * 1000), capital=settings.ledger.capital,
         base_currency=settings.ledger.base_currency,
     )  # fmt: skip
-    navs = {account: holdings.nav_of(account, basis) for account in settings.accounts}
+    there = {*settings.accounts, *view.risk, *(row.account for row in view.positions.values())} - {""}
+    navs = {account: holdings.nav_of(account, basis) for account in sorted(there)}
     rows = [_row(seen, settings, account, nav) for account, nav in navs.items()]
     if len(navs) > 1:
         known = [nav for nav in navs.values() if isinstance(nav, Decimal)]

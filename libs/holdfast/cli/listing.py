@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
 def status(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
     """Services, the light, counts, and where everything is."""
     from holdfast.bus.client import shown
-    from holdfast.cli.limits_cli import holds_in
+    from holdfast.cli.limits_cli import holds_in, until
     from holdfast.cli.looking import limits_of, look
     from holdfast.runtime.embedded_bus import address
 
@@ -97,8 +97,7 @@ def status(directory: Dir = None, config: Config = None, as_json: Json = False) 
                 f"trading is {row.state.value} for {row.scope.value}{plain(target)}, by {plain(row.by)}: {plain(row.why) or 'no reason given'}"
             )
     for hold in holds_in(seen, settings)[:MOST_HOLDS]:
-        until = "a person resumes" if hold.until_ms is None else clock_time(hold.until_ms)
-        print(f"no entries for {plain(hold.scope)} until {until}: {plain(hold.reason)}")
+        print(f"no entries for {plain(hold.scope)} until {until(hold)}: {plain(hold.reason)}")
     print(
         f"bus {shown(address(settings))}, data {settings.dir.resolve()}, state files {settings.state_directory().resolve()}\n"
     )
