@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from holdfast.cli.asking import on_bus
-from holdfast.cli.common import Config, Dir, settings_of
-from holdfast.cli.show import Column, Json, clock_time, console, plain, print_json, short, table
+from holdfast.cli.common import Config, Dir, fail, settings_of
+from holdfast.cli.show import Column, Json, clock_time, console, print_json, short, table
 from holdfast.contracts.money import HUNDRED, ONE, ZERO, canonical, divide, mul, sub
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def limits(directory: Dir = None, config: Config = None, as_json: Json = False) 
         return await look(client, services=False)
 
     seen = on_bus(directory, config, work)
+    if seen.trouble is not None:
+        fail(seen.trouble)
     found, accounts = holds_in(seen, settings), standing(seen, settings)
     if as_json:
         print_json({"holds": [asdict(hold) for hold in found], "accounts": accounts})
         return
-    if seen.trouble is not None:
-        print(plain(seen.trouble))
     print("entries are held back:" if found else "no rule holds entries back")
     if found:
         console().print(table([asdict(hold) | {"until": until(hold)} for hold in found], _HOLDS))
