@@ -103,8 +103,10 @@ class Machine:
         )
         self._work: dict[str, Handler] = {
             stream.name: self._ledger.on_work
-            for stream in (streams.ORDER_RESERVE, streams.FILL, streams.ORDER_STATUS, streams.EXIT_ADJUST)
-        }
+            for stream in (
+                streams.ORDER_RESERVE, streams.FILL, streams.ORDER_STATUS, streams.EXIT_ADJUST, streams.NAV_MARK,
+            )
+        }  # fmt: skip
         self._work[streams.ORDER_INTENT.name] = self._executor.on_entries
         self._work[streams.ORDER_INTENT_EXIT.name] = self._executor.on_exits
         await self._load()
@@ -170,8 +172,14 @@ class Machine:
         self._kept.append(entries[0])
         self._publish(await self._executor.on_ticks(entries) + await self._scanner.on_ticks(entries))
         await self._settle()
+        await self._mark()
         if self._scanner.chase.pursuits:
             await self.time_passes()
+
+    async def _mark(self) -> None:
+        """The ledger is told what the account is worth, where a rule needs it and it is time again."""
+        self._publish(self._executor.marking.due())
+        await self._settle()
 
     async def time_passes(self) -> None:
         """Timers: retries of exits that are on their way, and what the ledger is told of stops that move.
@@ -185,6 +193,7 @@ class Machine:
     async def send(self, stream: Stream, message: Message, at: int) -> None:
         """An intent reaches the bus at market time *at*, and everybody does what follows from it."""
         self.clock.now = max(self.clock.now, at)
+        await self._mark()
         self._put(stream, message.body())
         await self._settle()
 

@@ -2,7 +2,7 @@
 
 CONSUMES     order.intent, order.intent.exit (its group; acknowledged when the ledger has answered), ledger.snapshot,
              ledger.updated, intent.result, market.tick (views)
-PRODUCES     order.reserve, order.status, fill, snapshot.request, heartbeat
+PRODUCES     order.reserve, order.status, fill, nav.mark, snapshot.request, heartbeat
 OWNS         nothing durable but the paper venue's record, which stands for an exchange's own books; one lock per account;
              the keys of live accounts, which nobody else reads
 ON RESTART   a new incarnation with a higher epoch: it sends nothing that an earlier one asked for. Every live order is

@@ -20,6 +20,7 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_HELD, Terminal
 from holdfast.runtime.ids import Ids
+from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.live_settings import live_accounts
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
@@ -30,6 +31,7 @@ from services.executor.gate import Gate
 from services.executor.guard import Guard
 from services.executor.intake import Intake, passes_freely
 from services.executor.live_limits import LiveLimits
+from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
@@ -46,6 +48,7 @@ def terms_of(settings: Settings) -> Terms:
     """What of the settings the pre-check depends on."""
     return Terms(
         limits=Limits.of(settings.limits),
+        own_limits=portfolio_of(settings).limits,
         send_within_ms=settings.executor.send_within_ms,
         max_tick_age_ms=int(settings.executor.max_tick_age_s * 1000),
         spot_short=settings.paper.spot_short,
@@ -100,6 +103,7 @@ class Executor:
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
         )  # fmt: skip
+        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in venues))
         self._loaded = asyncio.Event()
         self._started_ms = 0
         self._recognised: set[str] = set()
@@ -155,6 +159,7 @@ class Executor:
         self._check_epochs(view.executors, None)
         self.guard.bind(view)
         self.inflight.load(view)
+        self.marking.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
         for row in list(view.orders.values()):
@@ -180,6 +185,7 @@ class Executor:
                 self.dispatcher.take_row(row)
             for position in update.positions:
                 self.inflight.take_position(position)
+            self.marking.take_positions(update.positions)
             for fill in update.fills:
                 self.owed.confirm(fill.key)
             for intent in update.intents:
@@ -256,6 +262,7 @@ class Executor:
     async def on_ticks(self, batch: Sequence[Entry]) -> list[Outgoing]:
         """`market.tick`: the pre-check's prices; and what the venue does at them."""
         now = self._clock.wall_ms()
+        self.marking.take_ticks(batch)
         ticks = self.prices.take((entry.message for entry in batch if isinstance(entry.message, Tick)), now)
         outputs = self._take_held_back()
         for key, venue in self._venues.items():
@@ -281,6 +288,7 @@ class Executor:
         outputs += await self.dispatcher.look_up_due()
         await self.live.refresh()
         outputs += await self.reconciler.run()
+        outputs += self.marking.due()
         self.dispatcher.forget_old()
         return outputs
 

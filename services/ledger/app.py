@@ -10,6 +10,7 @@ from holdfast.domain.limits import Limits
 from holdfast.domain.reservation import Rules
 from holdfast.runtime.exit_settings import policy_table
 from holdfast.runtime.learner_settings import learning_rules
+from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.settings import Settings
 from holdfast.store.opening import OpenStore, open_store
 from services.ledger.service import Ledger
@@ -33,6 +34,7 @@ def rules_of(settings: Settings) -> Rules:
         capital=settings.ledger.capital,
         base_currency=settings.ledger.base_currency,
         learning=learning_rules(settings.learner),
+        portfolio=portfolio_of(settings),
     )
 
 
@@ -78,6 +80,7 @@ def build(
     app.work(streams.CONTROL, ledger.on_work, batch=batch)
     app.work(streams.EXIT_THRESHOLDS, ledger.on_work, batch=batch)
     app.work(streams.TRADE_OUTCOME, ledger.on_work, batch=OUTCOMES_AT_ONCE)
+    app.work(streams.NAV_MARK, ledger.on_work, batch=batch)
     app.work(streams.SNAPSHOT_REQUEST, ledger.on_snapshot_requests, batch=batch)
     app.every(SNAPSHOT_CHECK_S, ledger.on_time)
     app.every(HEAL_EVERY_S, heal)

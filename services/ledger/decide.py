@@ -7,9 +7,11 @@ from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.exit_messages import ExitAdjust, ExitThresholds
 from holdfast.contracts.messages import Control, Fill, OrderReserve, OrderStatus
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import NavMark
 from holdfast.contracts.wire import digest
 from holdfast.domain.learning import learn
 from holdfast.domain.ledger_state import Change, Known, LedgerState
+from holdfast.domain.portfolio import take_mark
 from holdfast.domain.reservation import Rules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status
@@ -37,7 +39,7 @@ def look_up(store: Store, state: LedgerState, messages: Sequence[Message]) -> Kn
             others.append(message.id)
         elif isinstance(message, TradeOutcome):
             outcomes.append(message.position_id)
-        else:
+        elif not isinstance(message, NavMark):
             others.append(message.id)
     live = state.orders
     intents.update(live[order].intent_id for order in orders if order in live)
@@ -58,6 +60,8 @@ def decide(state: LedgerState, message: Message, known: Known, rules: Rules, now
         return reserve(state, message, known, rules, now_ms)
     if isinstance(message, Fill):
         return settle_fill(state, message, known, rules, now_ms)
+    if isinstance(message, NavMark):
+        return take_mark(state, message, rules.portfolio, now_ms)
     before = known.messages.get(message.id)
     if before is not None:
         if before and before != digest(message.body()):  # empty: known from a rebuilt store, by its id alone

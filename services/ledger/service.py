@@ -20,6 +20,7 @@ from holdfast.contracts.base import Message
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.messages import Fill, LedgerUpdated, OrderReserve, SnapshotRequest
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import NavMark
 from holdfast.contracts.rows import BookRow, book_id
 from holdfast.contracts.streams import LEDGER_SNAPSHOT, LEDGER_UPDATED
 from holdfast.contracts.wire import Entry, Outgoing, Trim, digest
@@ -209,8 +210,8 @@ class Ledger:
         applied.outputs.append(news_of(kept, outcome, now_ms))
 
     def _note(self, message: Message, known: Known, applied: _Applied) -> None:
-        """Remember, in the same transaction, a message that has no key of its own in the tables."""
-        if isinstance(message, OrderReserve | Fill) or message.id in known.messages:
+        """Remember, in the same transaction, a message that has no key of its own in the tables. A mark may come twice."""
+        if isinstance(message, OrderReserve | Fill | NavMark) or message.id in known.messages:
             return
         content = digest(message.body())
         known.messages[message.id] = content

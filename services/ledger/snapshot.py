@@ -47,7 +47,18 @@ def build_snapshot(
         )
 
 
-_TABLES = ("books", "positions", "orders", "control", "totals", "quarantine", "nav", "learning", "thresholds")
+_TABLES = (
+    "books",
+    "positions",
+    "orders",
+    "control",
+    "totals",
+    "quarantine",
+    "nav",
+    "risk",
+    "learning",
+    "thresholds",
+)
 
 
 def _groups(state: LedgerState) -> Iterator[dict[str, list[Any]]]:

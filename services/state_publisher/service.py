@@ -11,7 +11,7 @@ No snapshot of the ledger yet, or one that is older than the files: the last goo
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol, Self
 
@@ -31,6 +31,7 @@ from holdfast.domain import kpi
 from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.learning_shown import exit_quality
 from holdfast.domain.light import Beat, LightInputs, Limits, light
+from holdfast.domain.portfolio_rules import Hold, Portfolio, all_holds
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
 from holdfast.domain.valuation import Mark, Marks, Rates
@@ -39,6 +40,7 @@ from holdfast.domain.watch import Blocked, Changes, Seen, Services, Trades, watc
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.files import WriteFailed
+from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.state_publisher")
@@ -75,6 +77,7 @@ class Options:
     capital: Decimal = Decimal(100_000)
     base_currency: str = "USDT"
     bad_print_pct: Decimal = Decimal(20)
+    portfolio: Portfolio = field(default_factory=Portfolio)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -86,7 +89,7 @@ class Options:
         )
         return cls(
             int(state.every_s * 1000), int(settings.bus.store_patience_s * 1000), limits, tuple(settings.accounts),
-            settings.ledger.capital, settings.ledger.base_currency, settings.scanner.bad_print_pct,
+            settings.ledger.capital, settings.ledger.base_currency, settings.scanner.bad_print_pct, portfolio_of(settings),
         )  # fmt: skip
 
 
@@ -108,6 +111,7 @@ class Picture:
     navs: list[NavRow]
     books: list[BookRow]
     control: list[ControlRow]
+    holds: list[Hold]
     quarantine: list[QuarantineRow]
     unknown_orders: list[OrderRow]
     beats: dict[str, Beat]
@@ -137,11 +141,8 @@ class StatePublisher:
             Trades(),
             Changes(),
         )
-        self._appraiser, self._history, self._protection = (
-            kpi.Appraiser(),
-            kpi.NavHistory(),
-            ProtectionClock(self._started_ms),
-        )
+        self._appraiser, self._history = kpi.Appraiser(), kpi.NavHistory()
+        self._protection = ProtectionClock(self._started_ms)
         self._counting = asyncio.Lock()
         self._feed: tuple[str, str, int, int] | None = None
         self._is_dirty, self._written_at, self._not_before, self._write_ms = (
@@ -294,7 +295,7 @@ class StatePublisher:
             now_ms=now, is_loaded=view.is_loaded, view_seq=view.seq, held_back=held_back, rewound=rewound, header=header,
             positions=list(view.positions.values()), seen=dict(self._changes.seen), marks=dict(self._marks.by_symbol),
             totals=list(view.totals.values()), navs=list(view.nav.values()), books=list(view.books.values()), control=list(view.control.values()),
-            quarantine=list(view.quarantine.values()), unknown_orders=view.unknown_orders(), beats=dict(self._services.beats),
+            holds=all_holds(view.risk, view.books.values(), self._options.portfolio, now), quarantine=list(view.quarantine.values()), unknown_orders=view.unknown_orders(), beats=dict(self._services.beats),
             late=self._late(now), trades=list(self._trades.last), blocked=self._blocked.as_fields(),
         )  # fmt: skip
 
@@ -384,7 +385,7 @@ class StatePublisher:
         return {
             **picture.header, "updated_ms": now, **light(inputs).as_fields(),
             "services": self._services.table(picture.beats, now, limits),
-            "blocked": picture.blocked,
+            "blocked": picture.blocked, "holds": [asdict(hold) for hold in picture.holds],
             "trading": [row.model_dump(mode="json") for row in picture.control],
             "time_unprotected_ms": {row.position_id: clock.unprotected_ms(row.position_id, now) for row in picture.positions},
             "closed_unprotected_ms": {"positions": clock.closed, "total": clock.closed_total_ms, "worst": clock.closed_worst_ms},

@@ -11,6 +11,7 @@ from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts import outcomes as o
+from holdfast.contracts import portfolio as p
 from holdfast.contracts import rows as r
 from holdfast.contracts.base import Message
 from holdfast.contracts.codes import (
@@ -62,7 +63,8 @@ ORDER = r.OrderRow(
     strategy="trend", correlation_id="i-1", reserved_at=T0 + 3, changed_at=T0 + 4,
 )  # fmt: skip
 BOOK_ROW = r.BookRow(
-    book_id=BOOK_ID, **BOOK, side=PositionSide.LONG, exiting=ExitReason.CLOSE, disputed="a fill came twice", refused_exit="held by o-9"
+    book_id=BOOK_ID, **BOOK, side=PositionSide.LONG, exiting=ExitReason.CLOSE, disputed="a fill came twice", refused_exit="held by o-9",
+    lost_at=T0 + 8,
 )  # fmt: skip
 INTENT_ROW = r.IntentRow(
     intent_id="i-1", digest="a1b2", status=ResultStatus.PARTLY_FILLED, code=Code.UNFILLED, reason="ioc", order_id="o-1",
@@ -81,6 +83,10 @@ QUARANTINE = r.QuarantineRow(
     contract_size=D("0.001"), settle="USDT",
 )  # fmt: skip
 NAV = r.NavRow(account="main", currency="USDT", cash=D("99990.5"), nav=D(100000), high_water=D(100100), at=T0)
+RISK = p.RiskRow(
+    account="main", high_water=D(100100), drawdown_since=T0 + 5, day=19675, day_nav=D("100050.5"), daily_loss_since=T0 + 6, losses=3, lost_at=T0 + 7,
+    slot=5666666, slot_nav=D(99990), variance=D("0.0000015"),
+)  # fmt: skip
 
 FILL = m.Fill(
     **ABOUT, **BOOK, order_id="o-1", trade_id="t-1", kind=FillKind.ADOPTION, side=Side.BUY, quantity=D("1.5"), price=D("43000.5"), fee=D("-0.02"),
@@ -113,7 +119,7 @@ OUTCOME = o.TradeOutcome(
 )  # fmt: skip
 ROWS = {
     "positions": [POSITION], "orders": [ORDER], "books": [BOOK_ROW], "control": [CONTROL_ROW], "totals": [TOTAL], "quarantine": [QUARANTINE],
-    "nav": [NAV], "learning": [LEARNING], "thresholds": [VERSION], "executors": {"main": 4},
+    "nav": [NAV], "learning": [LEARNING], "thresholds": [VERSION], "risk": [RISK], "executors": {"main": 4},
 }  # fmt: skip
 
 EXAMPLES: tuple[Message, ...] = (
@@ -153,6 +159,7 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     TRADE,
     m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot", of="outcomes", skip=10),
+    p.NavMark(**ABOUT, currency="USDT", navs={"main": D("99990.5")}, missing={"second": "no price of ETH/USDT yet"}),
     x.ExitAdjust(
         **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail",
         stop_by=StopBy.TRAILING, trail_active=True, high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), terms="min_hold_s=60",

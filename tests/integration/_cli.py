@@ -18,6 +18,7 @@ from holdfast.contracts.messages import Tick
 from holdfast.contracts.streams import MARKET_TICK
 from holdfast.contracts.wire import Out, fields_of
 from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.limit_settings import LimitSettings
 from holdfast.runtime.settings import BusSettings, PaperSettings, Settings
 from services.executor.app import build as build_executor
 from services.exit_scanner.app import build as build_scanner
@@ -27,15 +28,17 @@ BTC, ETH = "BTC/USDT", "ETH/USDT"
 FREE = PaperSettings(fee_pct=Decimal(0), maker_fee_pct=Decimal(0), slippage_pct=Decimal(0), market="linear")
 
 
-def settings_of(directory: Path, url: str) -> Settings:
-    return Settings(dir=directory, bus=BusSettings(url=url), paper=FREE)
+def settings_of(directory: Path, url: str, limits: dict[str, object] | None = None) -> Settings:
+    return Settings(
+        dir=directory, bus=BusSettings(url=url), paper=FREE, limits=LimitSettings.model_validate(limits or {})
+    )
 
 
 class Desk:
     """One installation under *directory* on the bus at *url*; `run` is the command `holdfast`."""
 
-    def __init__(self, directory: Path, url: str) -> None:
-        self.directory, self.url = directory, url
+    def __init__(self, directory: Path, url: str, limits: dict[str, object] | None = None) -> None:
+        self.directory, self.url, self.limits = directory, url, limits
         self.redis = redis.Redis.from_url(url)
         self.prices = {BTC: "100", ETH: "10"}
         self._apps: list[ServiceApp] = []
@@ -55,7 +58,7 @@ class Desk:
         assert set(self.codes) <= {0}, self.codes
 
     async def _serve(self) -> None:
-        settings = settings_of(self.directory, self.url)
+        settings = settings_of(self.directory, self.url, self.limits)
         self._apps = [build(settings) for build in (build_ledger, build_executor, build_scanner)]
         running = [asyncio.create_task(one.serve()) for one in self._apps]
         numbers = itertools.count(1)

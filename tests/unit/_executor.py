@@ -11,15 +11,18 @@ import orjson
 from holdfast.contracts import streams
 from holdfast.contracts.codes import Code, Kind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill, LedgerSnapshot, LedgerUpdated, OrderReserve, OrderStatus, Tick
+from holdfast.contracts.portfolio import NavMark
 from holdfast.contracts.rows import IntentRow
 from holdfast.contracts.wire import Ack, Entry, Out, decode, digest
 from holdfast.domain.exit_policy import ExitPolicy
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
+from holdfast.domain.portfolio import take_mark
 from holdfast.domain.reservation import Rules as LedgerRules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status
 from holdfast.domain.view import LedgerView, snapshot_checksum
+from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.settings import Settings
 from holdfast.venues.port import (
     Events,
@@ -220,6 +223,7 @@ class MemoryLedger:
         self.clock, self.state, self.known = clock, LedgerState(), Known()
         self.rules = LedgerRules(
             limits=Limits.of(settings.limits), policy=ExitPolicy(D(10), D(20)), hedging=settings.hedging.allow, spot_short=settings.paper.spot_short,
+            portfolio=portfolio_of(settings),
         )  # fmt: skip
         self.seq, self.updates, self.results = 0, [], []
 
@@ -231,6 +235,8 @@ class MemoryLedger:
             change = reserve(self.state, message, self.known, self.rules, now)
         elif isinstance(message, Fill):
             change = settle_fill(self.state, message, self.known, self.rules, now)
+        elif isinstance(message, NavMark):
+            change = take_mark(self.state, message, self.rules.portfolio, now)
         elif message.id in self.known.messages:
             change = None
         else:
@@ -261,7 +267,7 @@ class MemoryLedger:
             id="snap", at=self.clock.wall_ms(), snapshot_id="snap", seq=self.seq, chain="", store_id="store-1", epoch=1, part=1, parts=1, checksum="",
             positions=list(state.positions.values()), orders=list(state.orders.values()), books=list(state.books.values()),
             control=list(state.control.values()), totals=list(state.totals.values()), executors=dict(state.executors),
-            quarantine=list(state.quarantine.values()),
+            quarantine=list(state.quarantine.values()), nav=list(state.nav.values()),
         )  # fmt: skip
         return [LedgerSnapshot.model_validate_json(part.evolve(checksum=snapshot_checksum([part])).body())]
 

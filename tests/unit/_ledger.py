@@ -22,6 +22,7 @@ from holdfast.contracts.messages import (
     SnapshotRequest,
 )
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import NavMark
 from holdfast.contracts.streams import (
     CONTROL,
     EXIT_ADJUST,
@@ -30,6 +31,7 @@ from holdfast.contracts.streams import (
     INTENT_RESULT,
     LEDGER_SNAPSHOT,
     LEDGER_UPDATED,
+    NAV_MARK,
     ORDER_RESERVE,
     ORDER_STATUS,
     SNAPSHOT_REQUEST,
@@ -42,6 +44,7 @@ from holdfast.domain.invariants import check_book
 from holdfast.domain.learning import learn
 from holdfast.domain.ledger_state import Known, LedgerState
 from holdfast.domain.limits import Limits
+from holdfast.domain.portfolio import take_mark
 from holdfast.domain.reservation import Rules
 from holdfast.domain.reserve import reserve
 from holdfast.domain.settle import settle_fill, settle_status
@@ -147,6 +150,12 @@ def steer(state: str, scope: str = "all", target: str = "", **given: Any) -> Con
     return Control(**(defaults | {"state": state, "scope": scope, "target": target} | given))
 
 
+def nav(at: int = NOW, missing: dict[str, str] | None = None, **navs: str) -> NavMark:
+    """What accounts are worth: `nav(main="100000")`."""
+    what = "-".join(f"{account}{amount}" for account, amount in navs.items())
+    return NavMark(id=f"n-{at}-{what}", at=at, currency="USDT", navs=navs, missing=missing or {})
+
+
 def move_exits(position_id: str, **given: Any) -> ExitAdjust:
     return ExitAdjust(
         **(
@@ -172,6 +181,7 @@ TABLES = (
     "totals",
     "quarantine",
     "nav",
+    "risk",
     "learning",
     "thresholds",
     "executors",
@@ -228,6 +238,8 @@ class Mem:
             change = control(self.state, message, self.now)
         elif isinstance(message, ExitThresholds):
             change = learn(self.state, message, self.rules.policy, self.rules.learning, self.now)
+        elif isinstance(message, NavMark):
+            change = take_mark(self.state, message, self.rules.portfolio, self.now)
         else:
             change = adjust(self.state, message, self.now)
         if not change.is_empty:
@@ -308,6 +320,7 @@ _STREAMS = {
     ExitThresholds: EXIT_THRESHOLDS,
     TradeOutcome: TRADE_OUTCOME,
     SnapshotRequest: SNAPSHOT_REQUEST,
+    NavMark: NAV_MARK,
 }
 
 

@@ -17,7 +17,7 @@ from holdfast.domain.reservation import Rules
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.ids import SystemIds
 from holdfast.runtime.learner_settings import LearnerSettings, learning_rules
-from holdfast.runtime.settings import LimitSettings
+from holdfast.runtime.limit_settings import LimitSettings
 from holdfast.store.opening import open_store, sqlite_path
 from services.ledger.service import Ledger
 

@@ -24,6 +24,7 @@ from holdfast.contracts.codes import ExitReason, FillKind, Role, StatusKind
 from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import Fill, OrderReserve
 from holdfast.contracts.money import ZERO, add
+from holdfast.domain.portfolio_rules import Portfolio, PortfolioRules
 from holdfast.domain.position import signed
 from holdfast.runtime.faults import Transient
 from holdfast.store.opening import sqlite_path
@@ -41,6 +42,7 @@ from tests.unit._ledger import (
     fill,
     leave,
     move_exits,
+    nav,
     refusal,
     rows_of,
     rules,
@@ -75,6 +77,15 @@ PROMISES = {
     "totals",
 }
 """Of `ledger verify`; "reasons" and "intents" are about a scanner and an executor, which are not here."""
+RULES = Portfolio(
+    accounts=("main", "other"),
+    default=PortfolioRules(
+        cooldown_ms=60_000, loss_streak=3, loss_streak_pause_ms=60_000, max_daily_loss=D(50)
+    ),
+    total=PortfolioRules(of_all=True, max_drawdown_pct=D(50), shrink_drawdown_pct=D(80)),
+    max_nav_age_ms=600_000,
+)
+"""Tight enough to hold entries back now and then; half of the runs have none."""
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
 """Shrinking a failure takes minutes: add Phase.shrink when one is to be understood."""
 
@@ -89,12 +100,12 @@ def template() -> Path:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    @initialize()
-    def start(self):
+    @initialize(portfolio=st.sampled_from([Portfolio(), RULES]))
+    def start(self, portfolio):
         self.folder = Path(tempfile.mkdtemp(prefix="hf-machine-"))
         shutil.copytree(template(), self.folder, dirs_exist_ok=True)
-        self.desk = Desk(self.folder, rules(max_positions=3))
-        self.queue, self.count = [], 0
+        self.desk = Desk(self.folder, rules(max_positions=3, portfolio=portfolio))
+        self.queue, self.count = [nav(main="1000", other="1000")], 0
         self.orders: dict[str, str] = {}
         """Every order that was ever reserved -> its book."""
         self.seen: set[str] = set()
@@ -265,6 +276,19 @@ class LedgerMachine(RuleBasedStateMachine):
                 names[which % len(names)], id=self.name("m"), stop_loss=stop, take_profit=take, insist=insist
             )
         )
+
+    @rule(
+        main=st.sampled_from(["1000", "1000", "960", "940", "400", None]),
+        other=st.sampled_from(["1000", "1000", "2000", None]),
+        seconds=st.sampled_from([0, 1, 1, 30, 90, 86_400]),
+    )
+    def is_worth(self, main, other, seconds):
+        """Time passes, and accounts are marked: one of them, both, none."""
+        self.desk.clock.now += seconds * 1000
+        navs = {"main": main, "other": other}
+        missing = {account: "no price yet" for account, worth in navs.items() if worth is None}
+        known = {account: worth for account, worth in navs.items() if worth is not None}
+        self.queue.append(nav(self.desk.clock.now, missing, **known))
 
     @rule()
     def poison(self):

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from holdfast.contracts.codes import Code, Side
 from holdfast.domain.limits import Exposure, Limits, check_entry
 from holdfast.domain.one_side import Held, judge
-from holdfast.runtime.settings import LimitSettings
+from holdfast.runtime.limit_settings import LimitSettings
 
 WIDE = Limits(
     max_positions=1000,

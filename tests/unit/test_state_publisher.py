@@ -11,7 +11,9 @@ from holdfast import state
 from holdfast.contracts import streams
 from holdfast.contracts.codes import ExitReason, PositionSide
 from holdfast.contracts.messages import Trade
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.domain.kpi import BUCKET_MS
+from holdfast.domain.portfolio_rules import Portfolio, PortfolioRules
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.files import WriteFailed
 from holdfast.runtime.locks import hold
@@ -402,3 +404,21 @@ def test_a_failed_write_is_an_oserror_with_its_path():
         str(error)
         == "cannot write x/y.json: the file system is read-only; what stood there before is untouched"
     )
+
+
+async def test_the_status_says_which_rules_hold_entries_back_and_until_when(tmp_path):
+    rules = Portfolio(default=PortfolioRules(loss_streak=2, loss_streak_pause_ms=60_000))
+    rig = Rig(tmp_path, portfolio=rules)
+    await rig.load(risk=[RiskRow(account="main", losses=2, lost_at=T0)])
+    await rig.beats()
+    await rig.loop()
+    (hold,) = state.load_status(tmp_path)["holds"]
+    assert (hold["code"], hold["scope"], hold["since_ms"], hold["until_ms"]) == (
+        "loss_streak",
+        "main",
+        T0,
+        T0 + 60_000,
+    )
+    assert "limits.loss_streak is 2" in hold["reason"]
+    await rig.loop(59_000)
+    assert state.load_status(tmp_path)["holds"] == []

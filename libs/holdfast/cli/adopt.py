@@ -69,7 +69,6 @@ def adopt(
         )
     if new:
         _confirm(len(new), yes=yes)
-
         missing = on_bus(directory, config, lambda client: _record(client, new, wait))
         if missing:
             fail(f"not confirmed: {', '.join(sorted(missing))}; repeating the command is safe", NOT_CONFIRMED)

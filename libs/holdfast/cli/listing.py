@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from holdfast.cli.looking import Look
     from holdfast.contracts.streams import Stream
 
+MOST_HOLDS = 10
+"""Named in `status`; `holdfast limits` has them all."""
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Most rows, newest first.")]
 
 _POSITIONS = (
@@ -67,6 +69,7 @@ def register(app: typer.Typer) -> None:
 def status(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
     """Services, the light, counts, and where everything is."""
     from holdfast.bus.client import shown
+    from holdfast.cli.limits_cli import holds_in, until
     from holdfast.cli.looking import limits_of, look
     from holdfast.runtime.embedded_bus import address
 
@@ -93,6 +96,8 @@ def status(directory: Dir = None, config: Config = None, as_json: Json = False) 
             print(
                 f"trading is {row.state.value} for {row.scope.value}{plain(target)}, by {plain(row.by)}: {plain(row.why) or 'no reason given'}"
             )
+    for hold in holds_in(seen, settings)[:MOST_HOLDS]:
+        print(f"no entries for {plain(hold.scope)} until {until(hold)}: {plain(hold.reason)}")
     print(
         f"bus {shown(address(settings))}, data {settings.dir.resolve()}, state files {settings.state_directory().resolve()}\n"
     )

@@ -23,6 +23,7 @@ from holdfast.cli import (
     importing,
     keys,
     learn,
+    limits_cli,
     listing,
     orders,
     paper,
@@ -41,6 +42,7 @@ from holdfast.cli import (
 
 MODULES = (
     up,
+    limits_cli,
     listing,
     why,
     orders,

@@ -50,6 +50,7 @@ from holdfast.contracts.money import (
     PositiveSum,
     Sum,
 )
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -387,6 +388,7 @@ class LedgerUpdated(Message):
     nav: list[NavRow] = Field(default_factory=list)
     learning: list[LearningRow] = Field(default_factory=list)
     thresholds: list[ThresholdsRow] = Field(default_factory=list)
+    risk: list[RiskRow] = Field(default_factory=list)
     executors: dict[str, int] = Field(default_factory=dict)
     """Account -> epoch of the executor whose reservations count."""
 
@@ -410,7 +412,7 @@ def row_json(row: Frozen) -> bytes:
 
 
 _HEAD = ("id", "cause_id", "correlation_id", "at", "seq", "store_id", "epoch", "kind", "why")
-ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav", "learning", "thresholds")  # fmt: skip
+ROW_TABLES = ("positions", "orders", "books", "intents", "fills", "trades", "blocked", "control", "totals", "quarantine", "nav", "risk", "learning", "thresholds")  # fmt: skip
 
 
 class LedgerSnapshot(Message):
@@ -435,6 +437,7 @@ class LedgerSnapshot(Message):
     nav: list[NavRow] = Field(default_factory=list)
     learning: list[LearningRow] = Field(default_factory=list)
     thresholds: list[ThresholdsRow] = Field(default_factory=list)
+    risk: list[RiskRow] = Field(default_factory=list)
     executors: dict[str, int] = Field(default_factory=dict)
 
 

@@ -73,6 +73,8 @@ class BookRow(Frozen):
     """Why no entry is allowed until a person has looked; the light is red."""
     refused_exit: Text | None = None
     """The last hard exit that was refused and what stood in its way; the light is red until one passes."""
+    lost_at: Millis | None = None
+    """Wall time at which its last losing position closed; kept only while `limits.cooldown_s` is on."""
 
 
 class PositionRow(Frozen):

@@ -17,6 +17,7 @@ from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
 from holdfast.contracts import messages as m
 from holdfast.contracts import outcomes as o
+from holdfast.contracts import portfolio as p
 from holdfast.contracts.base import Message
 
 
@@ -141,6 +142,13 @@ LEDGER_TRADE = _view(
 SNAPSHOT_REQUEST = _work(
     "snapshot.request", m.SnapshotRequest, "please publish a snapshot", (EVERYONE,), (LEDGER,)
 )
+NAV_MARK = _work(
+    "nav.mark",
+    p.NavMark,
+    "what accounts are worth, positions at market; sent only while a rule needs it",
+    (EXECUTOR,),
+    (LEDGER,),
+)
 EXIT_ADJUST = _work(
     "exit.adjust",
     x.ExitAdjust,
@@ -229,7 +237,7 @@ ALERT_ACK = _work("alert.ack", alarms.AlertAck, "somebody has seen an alert", (D
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
-    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
+    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, NAV_MARK, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
     EXIT_THRESHOLDS, TRADE_OUTCOME, LEDGER_OUTCOME, CONTROL, HEARTBEAT, DEAD_LETTER, ALERT, ALERT_ACK,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}

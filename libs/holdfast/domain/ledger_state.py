@@ -13,6 +13,7 @@ from holdfast.contracts.codes import OrderState, PositionSide, Role, UpdateKind
 from holdfast.contracts.messages import Fill, LedgerUpdated, OrderBlocked, Trade
 from holdfast.contracts.money import ONE, ZERO, add, divide, mul
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -29,6 +30,7 @@ from holdfast.contracts.wire import Outgoing
 from holdfast.domain.invariants import check_book
 from holdfast.domain.learning_rules import surplus
 from holdfast.domain.limits import Exposure
+from holdfast.domain.portfolio_rules import Marked
 
 _MISSING: Any = object()
 
@@ -71,6 +73,7 @@ class Change:
     nav: dict[str, NavRow] = field(default_factory=dict)
     learning: dict[str, LearningRow] = field(default_factory=dict)
     thresholds: dict[int, ThresholdsRow] = field(default_factory=dict)
+    risk: dict[str, RiskRow] = field(default_factory=dict)
     executors: dict[str, int] = field(default_factory=dict)
     beside: list[Outgoing] = field(default_factory=list)
     """Messages that are no record: repeated answers, dead letters."""
@@ -92,6 +95,7 @@ class Change:
             or self.nav
             or self.learning
             or self.thresholds
+            or self.risk
             or self.executors
         )
 
@@ -104,7 +108,7 @@ class Change:
             intents=list(self.intents.values()), fills=self.fills, trades=self.trades, blocked=self.blocked,
             control=list(self.control.values()), totals=list(self.totals.values()), quarantine=list(self.quarantine.values()),
             nav=list(self.nav.values()), learning=list(self.learning.values()), thresholds=list(self.thresholds.values()),
-            executors=self.executors,
+            risk=list(self.risk.values()), executors=self.executors,
         )  # fmt: skip
 
 
@@ -124,6 +128,9 @@ class LedgerState:
         self.learning: dict[str, LearningRow] = {}
         self.thresholds: dict[int, ThresholdsRow] = {}
         """Versions of the learned thresholds: the newest ones, and the one in force (`thresholds.surplus`)."""
+        self.risk: dict[str, RiskRow] = {}
+        self.marks: dict[str, Marked] = {}
+        """What each account was last worth; all together under the empty name. Not recorded: the next mark is a second away."""
         self.executors: dict[str, int] = {}
         self.exposure = Exposure()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
@@ -184,6 +191,8 @@ class LedgerState:
                 self.learning[row.scope] = row
             elif isinstance(row, ThresholdsRow):
                 self.thresholds[row.version] = row
+            elif isinstance(row, RiskRow):
+                self.risk[row.account] = row
         self._drop_surplus()
         for book in self.books:
             self._expose(book)
@@ -249,6 +258,13 @@ class LedgerState:
         change.thresholds[row.version] = row
         self._set(self.thresholds, row.version, row)
 
+    def put_risk(self, row: RiskRow, change: Change) -> None:
+        change.risk[row.account] = row
+        self._set(self.risk, row.account, row)
+
+    def put_mark(self, account: str, mark: Marked) -> None:
+        self._set(self.marks, account, mark)
+
     def put_executor(self, account: str, epoch: int, change: Change) -> None:
         change.executors[account] = epoch
         self._set(self.executors, account, epoch)
@@ -304,7 +320,7 @@ class LedgerState:
         busy = position is not None or any(
             order.role is Role.ENTRY or order.state is OrderState.UNKNOWN for order in live
         )
-        self.exposure.set_book(book_id, book.account, notional, busy)
+        self.exposure.set_book(book_id, book.account, notional, busy, book.side)
 
 
 def _waiting(order: OrderRow) -> Decimal:

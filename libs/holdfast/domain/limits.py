@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from typing import NamedTuple, Protocol, Self
 
-from holdfast.contracts.codes import Code
-from holdfast.contracts.money import ZERO, canonical
+from holdfast.contracts.codes import Code, PositionSide
+from holdfast.contracts.money import HUNDRED, ONE, ZERO, canonical, mul
 
 MINUTE_MS = 60_000
 
@@ -36,6 +36,10 @@ class LimitValues(Protocol):
     def max_total_notional(self) -> Decimal: ...
     @property
     def max_orders_per_minute(self) -> int: ...
+    @property
+    def max_total_long_notional(self) -> Decimal: ...
+    @property
+    def max_total_short_notional(self) -> Decimal: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,12 @@ class Limits:
     max_account_notional: Decimal
     max_total_notional: Decimal
     max_orders_per_minute: int
+    max_total_long_notional: Decimal | None = None
+    max_total_short_notional: Decimal | None = None
+    """Of one side over all accounts; None: no limit of its own."""
+    shrunk: Decimal = ONE
+    shrunk_total: Decimal = ONE
+    """What the notional limits of book and account, and those of all accounts, were multiplied by (`domain.portfolio_rules`)."""
 
     @classmethod
     def of(cls, settings: LimitValues) -> Self:
@@ -56,6 +66,8 @@ class Limits:
             max_account_notional=settings.max_account_notional,
             max_total_notional=settings.max_total_notional,
             max_orders_per_minute=settings.max_orders_per_minute,
+            max_total_long_notional=settings.max_total_long_notional,
+            max_total_short_notional=settings.max_total_short_notional,
         )
 
 
@@ -67,6 +79,8 @@ class Book(NamedTuple):
     """Position and live entries, in quote currency."""
     busy: bool
     """It has a position, a live entry or an UNKNOWN order, so it counts as one position."""
+    side: PositionSide | None = None
+    """The one that its position and live entries share."""
 
 
 class _LastMinute:
@@ -106,22 +120,25 @@ class _LastMinute:
 
 
 class Exposure:
-    """Sums over all books: how many are busy, and the notional per book, per account and in total."""
+    """Sums over all books: how many are busy, and the notional per book, per account, per side and in total."""
 
     def __init__(self) -> None:
         self.busy_books = 0
         self.total_notional = ZERO
+        self._by_side = dict.fromkeys(PositionSide, ZERO)
         self._books: dict[str, Book] = {}
         self._by_account: dict[str, Decimal] = {}
         self._minutes: dict[str, _LastMinute] = {}
         self._undo: dict[str, Book | None] | None = None
         self._noted: list[str] = []
 
-    def set_book(self, book_id: str, account: str, notional: Decimal, busy: bool) -> None:
+    def set_book(
+        self, book_id: str, account: str, notional: Decimal, busy: bool, side: PositionSide | None = None
+    ) -> None:
         """How a book now stands, whole. Idle and without notional, it is forgotten. Raises ValueError if negative."""
         if not notional >= 0:
             raise ValueError(f"book {book_id}: a notional of {notional} cannot be")
-        book = Book(account, notional, busy) if busy or notional else None
+        book = Book(account, notional, busy, side) if busy or notional else None
         before = self._books.get(book_id)
         if before == book:
             return
@@ -145,6 +162,10 @@ class Exposure:
 
     def account_notional(self, account: str) -> Decimal:
         return self._by_account.get(account, ZERO)
+
+    def side_notional(self, side: PositionSide) -> Decimal:
+        """Of one side, over all accounts; only of books whose side was told."""
+        return self._by_side[side]
 
     def entries_in_last_minute(self, account: str, now_ms: int) -> int:
         minute = self._minutes.get(account)
@@ -175,15 +196,17 @@ class Exposure:
     def _replace(self, book_id: str, book: Book | None) -> None:
         old = self._books.pop(book_id, None)
         if old is not None:
-            self._sum(old.account, old.notional.copy_negate())
+            self._sum(old.account, old.side, old.notional.copy_negate())
             self.busy_books -= old.busy
         if book is not None:
             self._books[book_id] = book
-            self._sum(book.account, book.notional)
+            self._sum(book.account, book.side, book.notional)
             self.busy_books += book.busy
 
-    def _sum(self, account: str, change: Decimal) -> None:
+    def _sum(self, account: str, side: PositionSide | None, change: Decimal) -> None:
         if change:
+            if side is not None:
+                self._by_side[side] = _SUM.add(self._by_side[side], change)
             self.total_notional = _SUM.add(self.total_notional, change)
             of_account = _SUM.add(self._by_account.get(account, ZERO), change)
             if of_account:
@@ -193,11 +216,18 @@ class Exposure:
 
 
 def check_entry(
-    exposure: Exposure, *, book_id: str, account: str, notional: Decimal, now_ms: int, limits: Limits
+    exposure: Exposure,
+    *,
+    book_id: str,
+    account: str,
+    notional: Decimal,
+    now_ms: int,
+    limits: Limits,
+    side: PositionSide | None = None,
 ) -> tuple[Code, str] | None:
     """None when an entry of *notional* is within all limits, else the code and a sentence that names the setting.
 
-    A new book counts as one more position only if it has neither position nor live entry nor UNKNOWN order.
+    Without *side* the limits of a side are not looked at. A new book counts as one more position only if it has neither position nor live entry nor UNKNOWN order.
     Raises ValueError for a notional that is negative or not a number: it would make room.
     """
     if not notional >= 0:
@@ -209,7 +239,24 @@ def check_entry(
     if in_minute >= limits.max_orders_per_minute:
         text = f"limits.max_orders_per_minute is {limits.max_orders_per_minute}, and account {account} had {in_minute} entries in the last minute"
         return Code.ORDER_RATE, text
-    return _check_notional(exposure, book_id, account, notional, limits)
+    return _check_notional(exposure, book_id, account, notional, limits) or _check_side(
+        exposure, side, notional, limits
+    )
+
+
+def _check_side(
+    exposure: Exposure, side: PositionSide | None, notional: Decimal, limits: Limits
+) -> tuple[Code, str] | None:
+    if side is None:
+        return None
+    is_long = side is PositionSide.LONG
+    limit = limits.max_total_long_notional if is_long else limits.max_total_short_notional
+    used = exposure.side_notional(side)
+    if limit is None or _SUM.add(used, notional) <= limit:
+        return None
+    who = f"the {side.value} side of all accounts together"
+    text = _over(f"max_total_{side.value}_notional", limit, who, used, notional, limits.shrunk_total)
+    return Code.MAX_SIDE_NOTIONAL, text
 
 
 def _check_notional(
@@ -217,21 +264,41 @@ def _check_notional(
 ) -> tuple[Code, str] | None:
     used = exposure.book_notional(book_id)
     if _SUM.add(used, notional) > limits.max_symbol_notional:
-        text = _over("max_symbol_notional", limits.max_symbol_notional, f"book {book_id}", used, notional)
+        text = _over(
+            "max_symbol_notional",
+            limits.max_symbol_notional,
+            f"book {book_id}",
+            used,
+            notional,
+            limits.shrunk,
+        )
         return Code.MAX_SYMBOL_NOTIONAL, text
     used = exposure.account_notional(account)
     if _SUM.add(used, notional) > limits.max_account_notional:
         text = _over(
-            "max_account_notional", limits.max_account_notional, f"account {account}", used, notional
+            "max_account_notional",
+            limits.max_account_notional,
+            f"account {account}",
+            used,
+            notional,
+            limits.shrunk,
         )
         return Code.MAX_ACCOUNT_NOTIONAL, text
     used = exposure.total_notional
     if _SUM.add(used, notional) > limits.max_total_notional:
-        text = _over("max_total_notional", limits.max_total_notional, "all accounts together", used, notional)
+        text = _over(
+            "max_total_notional",
+            limits.max_total_notional,
+            "all accounts together",
+            used,
+            notional,
+            limits.shrunk_total,
+        )
         return Code.MAX_TOTAL_NOTIONAL, text
     return None
 
 
-def _over(setting: str, limit: Decimal, who: str, used: Decimal, notional: Decimal) -> str:
+def _over(setting: str, limit: Decimal, who: str, used: Decimal, notional: Decimal, shrunk: Decimal) -> str:
     shown = canonical(notional)
-    return f"limits.{setting} is {canonical(limit)}; {who} uses {canonical(used)}, and this entry would add {shown}"
+    why = "" if shrunk == ONE else f", now, shrunk to {mul(shrunk, HUNDRED):.1f} % by drawdown or volatility"
+    return f"limits.{setting} is {canonical(limit)}{why}; {who} uses {canonical(used)}, and this entry would add {shown}"

@@ -9,7 +9,8 @@ nothing here stops one that can shrink a position (INV-6). Rounding is never to 
 go down to the step, a buyer's limit goes down, a seller's goes up.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -72,6 +73,8 @@ class Terms:
     hedging: bool = False
     hedged: frozenset[str] = frozenset()
     """Symbols that are hedged even where `hedging` is off."""
+    own_limits: Mapping[str, Limits] = field(default_factory=dict)
+    """Of accounts that override some."""
 
     def hedges(self, symbol: str) -> bool:
         return self.hedging or symbol in self.hedged
@@ -283,7 +286,7 @@ def _of_limits(
         account=book.account,
         notional=value,
         now_ms=now_ms,
-        limits=terms.limits,
+        limits=terms.own_limits.get(book.account, terms.limits),
     )
     return None if found is None else refused(*found)
 

@@ -11,6 +11,7 @@ from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
 from holdfast.domain.learning_rules import LearningRules
 from holdfast.domain.ledger_state import LedgerState, counted
 from holdfast.domain.limits import Limits
+from holdfast.domain.portfolio_rules import Portfolio
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Rules:
     policies: PolicyTable | None = None
     """Exit policies of single accounts and symbols; None: `policy` is everybody's."""
     learning: LearningRules = field(default_factory=LearningRules)
+    portfolio: Portfolio = field(default_factory=Portfolio)
 
     def policy_of(self, account: str, symbol: str) -> ExitPolicy:
         return self.policy if self.policies is None else self.policies.of(account, symbol)

@@ -1,6 +1,6 @@
 """The ledger's decision on one OrderReserve: the order is recorded as RESERVED, or the intent ends with a code.
 
-Entries are judged by control, dispute, UNKNOWN orders, a running exit, one side, limits: in that order, and the first
+Entries are judged by control, dispute, UNKNOWN orders, a running exit, one side, portfolio rules, limits: in that order, and the first
 objection is the answer. Exits are judged by INV-5 alone: what is not yet exiting may be taken out, and a harder exit
 displaces softer and UNKNOWN ones instead of being stopped by them (INV-6). A cancel is never blocked.
 """
@@ -33,6 +33,7 @@ from holdfast.domain.limits import check_entry
 from holdfast.domain.liquidation import guard_price, liquidation_price
 from holdfast.domain.one_side import Held, judge
 from holdfast.domain.policy import level_of, tighter
+from holdfast.domain.portfolio import limits_in_force, objection
 from holdfast.domain.replacing import Place, take_place
 from holdfast.domain.reservation import Refused, Rules, book_of, intent_row, notional_of, order_row
 from holdfast.domain.reserve_exit import cancel, reserve_exit
@@ -279,12 +280,13 @@ def _signed(position: PositionRow | None) -> Decimal:
 def _objection_of_limits(
     state: LedgerState, book: BookRow, order: OrderRequest, rules: Rules, now_ms: int
 ) -> Refused | None:
-    found = check_entry(
+    found = objection(state, book, rules.portfolio, now_ms) or check_entry(
         state.exposure,
         book_id=book.book_id,
         account=book.account,
         notional=notional_of(order),
         now_ms=now_ms,
-        limits=rules.limits,
+        limits=limits_in_force(state, book.account, rules.limits, rules.portfolio),
+        side=PositionSide.LONG if order.side is Side.BUY else PositionSide.SHORT,
     )
     return Refused(*found) if found is not None else None

@@ -24,6 +24,7 @@ from holdfast.domain.invariants import working_exits
 from holdfast.domain.learning_rules import policy_in_force
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
+from holdfast.domain.portfolio import note_trades
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
 from holdfast.domain.reservation import Rules
 
@@ -70,6 +71,7 @@ def settle_fill(state: LedgerState, fill: Fill, known: Known, rules: Rules, now_
     if order is not None and fill.kind is not FillKind.FUNDING:
         _count(state, order, fill, known, change)  # first: INV-5 is about what of it may *still* fill
     _fold(state, book, order, fill, change, rules, now_ms)
+    note_trades(state, book.book_id, change, rules.portfolio, now_ms)
     state.settle_book(book.book_id, change)
     if order is not None and order.book_id != book.book_id:
         state.settle_book(order.book_id, change)

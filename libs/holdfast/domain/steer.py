@@ -13,10 +13,11 @@ from holdfast.contracts.wire import Out, digest
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.orders import to_canceling
 from holdfast.domain.policy import apply_adjust
+from holdfast.domain.portfolio import resume
 
 
 def control(state: LedgerState, message: Control, now_ms: int) -> Change:
-    """Set the trading state of a scope; halting asks for the cancel of every resting entry in it."""
+    """Set the trading state of a scope; halting asks for the cancel of every resting entry in it, resuming ends a drawdown's hold."""
     change = Change(
         UpdateKind.CONTROL,
         message.id,
@@ -34,6 +35,7 @@ def control(state: LedgerState, message: Control, now_ms: int) -> Change:
         ),
         change,
     )
+    resume(state, message, change)
     if message.state is TradingState.HALTED:
         for row in list(state.orders.values()):
             if (

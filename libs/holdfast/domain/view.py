@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from holdfast.contracts.codes import OrderState, PositionSide, Role
 from holdfast.contracts.messages import LedgerSnapshot, LedgerUpdated
 from holdfast.contracts.money import canonical
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -46,6 +47,7 @@ def snapshot_checksum(parts: Iterable[LedgerSnapshot]) -> str:
         lines += [f"nav {row.account} {canonical(row.cash)}" for row in part.nav]
         lines += [f"learning {row.scope} {row.mode.value} {row.version}" for row in part.learning]
         lines += [f"thresholds {row.version} {row.at}" for row in part.thresholds]
+        lines += [f"risk {row.account} {row.drawdown_since} {row.day} {row.losses}" for row in part.risk]
     return digest("\n".join(lines))
 
 
@@ -72,6 +74,7 @@ class LedgerView:
         self.nav: dict[str, NavRow] = {}
         self.learning: dict[str, LearningRow] = {}
         self.thresholds: dict[int, ThresholdsRow] = {}
+        self.risk: dict[str, RiskRow] = {}
         self.executors: dict[str, int] = {}
 
     @property
@@ -136,6 +139,8 @@ class LedgerView:
         self.thresholds.update({row.version: row for row in rows.thresholds})
         for version in surplus(self.thresholds, self.learning.values()) if rows.learning else ():
             del self.thresholds[version]
+        for risk in rows.risk:
+            self.risk[risk.account] = risk
         self.executors.update(rows.executors)
 
     def _take_position(self, row: PositionRow) -> None:

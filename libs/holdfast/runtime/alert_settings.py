@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from holdfast.contracts.money import Positive
-from holdfast.runtime.exit_settings import Percent, Section
+from holdfast.runtime.section import Percent, Section
 
 Told = Literal["on", "silent", "off"]
 """on: shown and delivered; silent: shown; off: not looked at."""

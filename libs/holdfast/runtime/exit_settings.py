@@ -9,24 +9,18 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BeforeValidator, Field
 
 from holdfast.contracts.exit_terms import ExitTerms, TriggerPrice
 from holdfast.contracts.money import Amount, NotNegative, Positive, canonical
 from holdfast.domain.exit_policy import ExitPolicy, PolicyTable
+from holdfast.runtime.section import Off, Percent, Section, Share, or_none, overrides
 
 if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-Percent = Annotated[Positive, Field(le=1000)]
-Share = Annotated[Positive, Field(le=100)]
 Confidence = Annotated[Positive, Field(le=1)]
-Off = Literal["off"]
 
 
 def _rung(value: object) -> object:
@@ -131,21 +125,11 @@ class ExitKeys(Section):
     breakeven_buffer_pct: NotNegative = Field(Decimal(0), description="... and this much beyond, in percent.")
 
 
-def _overrides(model: type[BaseModel], name: str, **more: Any) -> Any:
-    """A section of the same keys, each of which may be left out."""
-    fields: dict[str, Any] = {}
-    for key, field in model.model_fields.items():
-        metadata = tuple(field.metadata)
-        kind: Any = Annotated[(field.annotation, *metadata)] if metadata else field.annotation
-        fields[key] = (kind | None, None)
-    return create_model(name, __base__=Section, **(fields | more))
-
-
 if TYPE_CHECKING:
     ExitOverrides = ExitKeys
 else:
-    TrailingOverrides = _overrides(TrailingSettings, "TrailingOverrides")
-    ExitOverrides = _overrides(ExitKeys, "ExitOverrides", trailing=(TrailingOverrides | None, None))
+    TrailingOverrides = overrides(TrailingSettings, "TrailingOverrides")
+    ExitOverrides = overrides(ExitKeys, "ExitOverrides", trailing=(TrailingOverrides | None, None))
 
 
 class ExitSettings(ExitKeys):
@@ -210,8 +194,8 @@ def _made(keys: dict[str, Any], settings: "Settings", symbol: str) -> ExitPolicy
     )
     return ExitPolicy(
         stop_loss_pct=keys["stop_loss_pct"],
-        take_profit_pct=_or_none(keys["take_profit_pct"]),
-        max_hold_s=_or_none(keys["max_hold_s"]),
+        take_profit_pct=or_none(keys["take_profit_pct"]),
+        max_hold_s=or_none(keys["max_hold_s"]),
         ladder=ladder or None,
         terms=ExitTerms(**dict(_terms(keys, settings, symbol))),
         on_margin=keys["basis"] == "margin",
@@ -226,13 +210,13 @@ _PLAIN = (
 
 def _terms(keys: dict[str, Any], settings: "Settings", symbol: str) -> Iterator[tuple[str, Any]]:
     for key in _PLAIN:
-        yield key, _or_none(keys[key])
+        yield key, or_none(keys[key])
     trailing = keys["trailing"]
     for pair in _PAIRS:
         if all(trailing[one] != "off" for one in pair):
             raise ValueError(f"trailing.{pair[0]} and trailing.{pair[1]}: only one of the two")
     for key, value in trailing.items():
-        yield f"trailing_{key}", _or_none(value)
+        yield f"trailing_{key}", or_none(value)
     yield "roi", tuple(sorted((_minutes(minutes), profit) for minutes, profit in keys["roi"].items()))
     paper = settings.paper
     yield "leverage", paper.leverage
@@ -249,10 +233,6 @@ def _minutes(text: str) -> Decimal:
     if not text.isascii() or not text.replace(".", "", 1).isdigit():
         raise ValueError(f"roi: {text!r} is not a number of minutes")
     return Decimal(text)
-
-
-def _or_none(value: Any) -> Any:
-    return None if value == "off" else value
 
 
 # -- the file, and complaints about it --------------------------------------------------------------------------------

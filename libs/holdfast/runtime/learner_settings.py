@@ -9,7 +9,8 @@ from holdfast.contracts.codes import LearnMode
 from holdfast.contracts.money import Positive
 from holdfast.domain.learning_rules import LearningRules
 from holdfast.domain.thresholds import THRESHOLDS, Bound, Threshold, bounds_of
-from holdfast.runtime.exit_settings import Confidence, Section
+from holdfast.runtime.exit_settings import Confidence
+from holdfast.runtime.section import Section
 
 
 def _bound(name: str) -> Any:

@@ -12,9 +12,11 @@ from pydantic import Field, field_validator
 
 from holdfast.contracts.money import Positive
 from holdfast.domain.instruments import canonical
-from holdfast.runtime.exit_settings import ExitOverrides, Section
+from holdfast.runtime.exit_settings import ExitOverrides
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.runtime.limit_settings import LimitOverrides
 from holdfast.runtime.secret_files import SecretRefused, read_secret
+from holdfast.runtime.section import Section
 
 if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
@@ -26,6 +28,7 @@ class AccountSettings(Section):
     """What one account has of its own. Most keys are for `mode = "live"`."""
 
     exits: ExitOverrides | None = Field(None, description="The keys of [exits] for one account.")
+    limits: LimitOverrides | None = Field(None, description="Keys of [limits] for one account.")
     mode: Literal["paper", "live"] = Field(
         "paper", description="live trades real money, with HOLDFAST_LIVE=yes."
     )

@@ -16,10 +16,12 @@ from holdfast.contracts.rows import ExitLevel
 from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
-from holdfast.runtime.exit_settings import ExitSettings, Percent, Section, policy_table
+from holdfast.runtime.exit_settings import ExitSettings, policy_table
 from holdfast.runtime.hook_settings import HookDoorSettings, HookSettings
 from holdfast.runtime.learner_settings import LearnerSettings
+from holdfast.runtime.limit_settings import LimitSettings
 from holdfast.runtime.live_settings import AccountSettings, check_live
+from holdfast.runtime.section import Percent, Section
 
 
 class BusSettings(Section):
@@ -92,26 +94,6 @@ class LedgerSettings(Section):
     base_currency: str = Field("USDT", description="Currency NAV is counted in.")
     verify_on_start: bool = Field(
         True, description="Check the store's integrity and the end of its chain at start."
-    )
-
-
-class LimitSettings(Section):
-    max_positions: int = Field(
-        1000,
-        ge=1,
-        description="Books that hold a position, a live entry or an UNKNOWN order, over all accounts.",
-    )
-    max_symbol_notional: Positive = Field(
-        Decimal(10_000_000), description="Per book: position + live entries, in quote currency."
-    )
-    max_account_notional: Positive = Field(
-        Decimal(100_000_000), description="Per account, in quote currency."
-    )
-    max_total_notional: Positive = Field(
-        Decimal(1_000_000_000), description="Over all accounts, in quote currency."
-    )
-    max_orders_per_minute: int = Field(
-        1_000_000, ge=1, description="Entry orders reserved per account and wall minute."
     )
 
 
@@ -340,7 +322,7 @@ class Settings(Section):
     exits: ExitSettings = Field(default_factory=ExitSettings)
     account: dict[str, AccountSettings] = Field(
         default_factory=dict,
-        description="Written as [account.NAME]: mode, exchange, limits and keys of one account; and [account.NAME.exits].",
+        description="Written as [account.NAME]: mode, exchange, limits and keys of one account; and [account.NAME.exits], [account.NAME.limits].",
     )
     hedging: HedgingSettings = Field(default_factory=HedgingSettings)
     instruments: dict[str, InstrumentSettings] = Field(default_factory=dict)

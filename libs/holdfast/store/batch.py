@@ -8,6 +8,7 @@ from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import ROW_TABLES, LedgerUpdated, row_json
 from holdfast.contracts.money import canonical
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -84,6 +85,7 @@ class Batch:
     control: dict[tuple[str, str], Row] = field(default_factory=dict)
     totals: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     nav: dict[str, Row] = field(default_factory=dict)
+    risk: dict[str, Row] = field(default_factory=dict)
     quarantine: dict[str, Row] = field(default_factory=dict)
     learning: dict[str, Row] = field(default_factory=dict)
     thresholds: dict[int, Row] = field(default_factory=dict)
@@ -144,6 +146,8 @@ class Batch:
             self.learning[standing.scope] = _learning(standing, body.decode())
         for version, body in zip(update.thresholds, rows["thresholds"], strict=True):
             self.thresholds[version.version] = _thresholds(version, body.decode())
+        for risk, body in zip(update.risk, rows["risk"], strict=True):
+            self.risk[risk.account] = _risk(risk, body.decode())
         for account, epoch in update.executors.items():
             self.executors[account] = (account, epoch)
 
@@ -173,6 +177,7 @@ class Batch:
         yield schema.control, True, list(self.control.values())
         yield schema.totals, True, list(self.totals.values())
         yield schema.nav, True, list(self.nav.values())
+        yield schema.risk, True, list(self.risk.values())
         yield schema.quarantine, True, list(self.quarantine.values())
         yield schema.learning, True, list(self.learning.values())
         yield schema.thresholds, False, list(self.thresholds.values())
@@ -217,6 +222,10 @@ def _nav(row: NavRow, body: str) -> Row:
     return row.account, body
 
 
+def _risk(row: RiskRow, body: str) -> Row:
+    return row.account, body
+
+
 def _quarantine(row: QuarantineRow, body: str) -> Row:
     return row.quarantine_id, int(row.resolved), body
 
@@ -232,5 +241,6 @@ def _thresholds(row: ThresholdsRow, body: str) -> Row:
 COLUMNS_OF: Mapping[type, Callable[[Any, str], Row]] = {
     BookRow: _book, PositionRow: _position, OrderRow: _order, ControlRow: _control, TotalRow: _total, NavRow: _nav, QuarantineRow: _quarantine,
     LearningRow: _learning, ThresholdsRow: _thresholds,
+    RiskRow: _risk,
 }  # fmt: skip
 """A live row, and its body, as they stand in their table: what was written must be what is read."""

@@ -21,7 +21,7 @@ from holdfast.store.postgres import PostgresDriver
 from holdfast.store.sqlite import SqliteDriver
 from holdfast.store.store import WHAT_TO_DO, Store
 
-HEAD = "0003"
+HEAD = "0004"
 """The schema this code is written for."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

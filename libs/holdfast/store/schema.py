@@ -199,4 +199,5 @@ thresholds = Table("thresholds", metadata, _big("version", key=True), _text("bod
 outcomes = Table(  # evidence, not truth: beside the journal, bounded, and nothing else depends on it
     "outcomes", metadata, _text("position_id", key=True), _big("seq"), _big("closed_at"), _text("body")
 )
+risk = Table("risk", metadata, _text("account", key=True), _text("body"))
 executors = Table("executors", metadata, _text("account", key=True), _big("epoch"))

@@ -16,6 +16,7 @@ import orjson
 
 from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.outcomes import TradeOutcome
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -75,7 +76,7 @@ class Store:
         self._fence = f"UPDATE store SET epoch = epoch WHERE one = 1 AND epoch = {dialect.mark}"
         tables = (
             schema.books, schema.positions, schema.orders, schema.intents, schema.fills, schema.trades, schema.inbox, schema.control,
-            schema.totals, schema.nav, schema.quarantine, schema.executors, schema.updates, schema.learning, schema.thresholds, schema.outcomes,
+            schema.totals, schema.nav, schema.risk, schema.quarantine, schema.executors, schema.updates, schema.learning, schema.thresholds, schema.outcomes,
         )  # fmt: skip
         self._upsert = {table.name: dialect.upsert(table) for table in tables}
         self._upsert["orders"] = dialect.upsert(schema.orders, fixed="intent_id")
@@ -99,6 +100,7 @@ class Store:
             (schema.nav, NavRow, ""),
             (schema.learning, LearningRow, ""),
             (schema.thresholds, ThresholdsRow, ""),
+            (schema.risk, RiskRow, ""),
             (schema.quarantine, QuarantineRow, " WHERE resolved = 0"),
         ):
             names = ", ".join(column.name for column in table.columns)

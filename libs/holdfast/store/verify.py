@@ -21,6 +21,7 @@ from sqlalchemy import CheckConstraint
 from holdfast.contracts.base import Frozen, encode
 from holdfast.contracts.codes import TERMINAL_STATES, ResultStatus
 from holdfast.contracts.messages import Fill, Trade
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import (
     BookRow,
     ControlRow,
@@ -53,7 +54,7 @@ _TERMINAL = frozenset(state.value for state in TERMINAL_STATES)
 KEYS: Mapping[str, tuple[str, ...]] = {
     "books": ("book_id",), "positions": ("position_id",), "orders": ("order_id",), "intents": ("intent_id",), "trades": ("position_id",),
     "control": ("scope", "target"), "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",),
-    "learning": ("scope",), "thresholds": ("version",),
+    "learning": ("scope",), "thresholds": ("version",), "risk": ("account",),
 }  # fmt: skip
 """Tables that are the last word of the journal about each key."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -62,12 +63,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "orders": ("order_id", "intent_id", "book_id", "role", "side", "state", "quantity", "filled"),
     "intents": ("intent_id", "digest", "status"), "trades": ("position_id",), "control": ("scope", "target"),
     "totals": ("account", "exchange", "symbol"), "nav": ("account",), "quarantine": ("quarantine_id",), "learning": ("scope",),
-    "thresholds": ("version",),
+    "thresholds": ("version",), "risk": ("account",),
 }  # fmt: skip
 """Columns that stand beside a row's body and must say the same."""
 _ROWS: Mapping[str, type[Frozen]] = {
     "books": BookRow, "positions": PositionRow, "orders": OrderRow, "intents": IntentRow, "trades": Trade, "control": ControlRow,
     "totals": TotalRow, "nav": NavRow, "quarantine": QuarantineRow, "learning": LearningRow, "thresholds": ThresholdsRow,
+    "risk": RiskRow,
 }  # fmt: skip
 _LEARNING = frozenset({"learning", "thresholds"})
 _AMOUNTS = frozenset({"quantity", "entry_price", "take_profit", "stop_loss", "filled"})

@@ -33,6 +33,7 @@ TABLES = (
     _Table("control", ("scope", "target")),
     _Table("totals", ("account", "exchange", "symbol")),
     _Table("nav", ("account",)),
+    _Table("risk", ("account",)),
     _Table("quarantine", ("quarantine_id",)),
     _Table("trades", ("position_id",)),
     _Table("learning", ("scope",)),

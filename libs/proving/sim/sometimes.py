@@ -40,6 +40,7 @@ SOMETIMES: dict[str, str] = {
     "entries refused for a full bus": "",
     "book unknown refused": "an entry was refused because an order of its book had no clear answer",
     "entry replaced": "an entry took the place of another, which was canceled and proven ended first",
+    "held back by a portfolio rule": "an entry was refused for a cooldown, a row of losses, a day's loss or a drawdown",
     "dead letter": "an entry could not be used, and was kept",
     "reconciled": "a fill reached the ledger though it was never told, or told and lost",
     "in hand at a crash": "a service died with work in hand, and its successor took it up",
@@ -55,6 +56,9 @@ _CODES = {
     "malformed": "malformed intent answered",
     "bus_full": "entries refused for a full bus",
     "book_unknown": "book unknown refused",
+    **dict.fromkeys(
+        ("cooldown", "loss_streak", "daily_loss", "max_drawdown"), "held back by a portfolio rule"
+    ),
     "displaced": "harder exit displaced a softer",
 }
 _REUSED = b"was used before with other content"

@@ -40,6 +40,11 @@ from services.ledger.app import build as build_ledger
 from services.state_publisher.app import build as build_publisher
 
 SERVICES = (LEDGER, EXECUTOR, EXIT_SCANNER, STATE_PUBLISHER)
+RULES = {
+    "cooldown_s": "20", "loss_streak": 2, "loss_streak_pause_s": "20", "max_daily_loss": "20", "max_total_drawdown_pct": "0.02",
+    "shrink_drawdown_pct": "0.1", "shrink_volatility_pct": "1",
+}  # fmt: skip
+"""Rules of the portfolio that a few worlds have: tight enough that each holds entries back now and then."""
 THREAD_S = (0.000_1, 0.004)
 RESTART_S = (0.1, 4.0)
 
@@ -118,7 +123,8 @@ class World:
                 "accounts": ["main"] if dice.roll("world|accounts") < 0.6 else ["main", "second"],
                 "bus": {"url": "redis://sim", "store_patience_s": 20, "claim_idle_ms": 5_000, "batch": 100},
                 "ledger": {"snapshot_every_s": 10, "snapshot_every_updates": 60, "verify_on_start": False},
-                "limits": {"max_positions": dice.pick("world|positions", (2, 1000, 1000, 1000))},
+                "limits": {"max_positions": dice.pick("world|positions", (2, 1000, 1000, 1000))}
+                | (RULES if dice.roll("world|rules") < 0.15 else {}),
                 "exits": {"stop_loss_pct": "3", "take_profit_pct": "4"},
                 "hedging": {"allow": dice.roll("world|hedging") < 0.2},
                 "paper": {
