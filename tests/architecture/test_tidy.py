@@ -154,7 +154,7 @@ LONGEST_FUNCTION, LONGEST_FILE = 50, 400
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_FILES = {
     "libs/holdfast/bus/app.py": 460,
-    "libs/holdfast/contracts/messages.py": 527,
+    "libs/holdfast/contracts/messages.py": 530,
 }
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from holdfast.contracts.money import Positive
 from holdfast.domain.hooks import template_problem
 from holdfast.domain.instruments import canonical
-from holdfast.runtime.exit_settings import Section
+from holdfast.runtime.section import Section
 
 
 class HookDoorSettings(Section):
