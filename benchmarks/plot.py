@@ -31,8 +31,11 @@ COLOURS = ("#1c7ed6", "#c92a2a", "#2b8a3e", "#e67700", "#862e9c", "#0b7285", "#5
 Panel = tuple[str, dict[str, list[float]]]
 
 
-def lines(title: str, at: list[float], panels: list[Panel], unit: str) -> str:
-    """Panels one below the other, each with its own axis from zero (or from what lies below it) and its lines over *at*, in *unit*."""
+def lines(title: str, at: list[float], panels: list[Panel], unit: str, dashed: str = "") -> str:
+    """Panels one below the other, each with its own axis from zero (or from what lies below it) and its lines over *at*, in *unit*.
+
+    *dashed*: the name of a line that is black and dashed.
+    """
     width, height, left, right = 900, 210, 70, 190
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {40 + height * len(panels)}" font-family="sans-serif" font-size="12">',
@@ -57,12 +60,15 @@ def lines(title: str, at: list[float], panels: list[Panel], unit: str) -> str:
                 f'<text x="{left - 6}" y="{zero:.1f}" text-anchor="end">0</text>',
             ]
         for index, (label, values) in enumerate(series.items()):
-            colour = COLOURS[index % len(COLOURS)]
+            colour = "#000" if label == dashed else COLOURS[index % len(COLOURS)]
+            dash = ' stroke-dasharray="6 4"' if label == dashed else ""
             points = " ".join(
                 f"{left + (width - left - right) * x / (at[-1] or 1):.1f},{bottom - (bottom - top) * (y - least) / (most - least):.1f}"
                 for x, y in zip(at, values, strict=True)
             )
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+            parts.append(
+                f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'
+            )
             parts.append(
                 f'<text x="{width - right + 8}" y="{top + 12 + 13 * index}" fill="{colour}">{label}</text>'
             )

@@ -1,5 +1,6 @@
 """Does it find exits that are known to be best? Pullbacks, several seeds, each from another start."""
 
+from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,8 @@ HELD = Bound(D(6000), D(6000), D(1))
 BOUNDS = {name: bound for name, bound in DEFAULT_BOUNDS.items() if name in POLICY} | {"max_hold_s": HELD}
 STARTS = [("12", "10"), ("1", "10"), ("12", "1"), ("6", "6"), ("1.5", "2")]
 """(take-profit, stop) that each seed begins at."""
-ROUNDS, TRADES, REMEMBERED = 24, 150, 450
+ROUNDS, TRADES, REMEMBERED = 24, 150, 900
+BEST = "best (brute force)"
 TAKES = [0.5 + 0.25 * n for n in range(39)]
 STOPS = [0.5 + 0.25 * n for n in range(39)]
 
@@ -32,10 +34,11 @@ def run() -> dict[str, Any]:
     """A round is a day: `TRADES` more trades, one proposal, taken if there is one."""
     surface = brute_force(pullbacks(np.random.default_rng(0), 20_000), TAKES, STOPS, 100, RISK_AVERSION)
     best = max(surface, key=surface.__getitem__)
-    seeds = [_one(seed, start) for seed, start in enumerate(STARTS)]
-    for one in seeds:
-        for field, pair in (("first", one["path"][0]), ("last", one["path"][-1])):
-            one[f"{field}_worth_pct"] = round(_at(surface, pair), 4)
+    with ProcessPoolExecutor(2) as pool:
+        seeds = list(pool.map(one, range(len(STARTS))))
+    for learned in seeds:
+        for field, pair in (("first", learned["path"][0]), ("last", learned["path"][-1])):
+            learned[f"{field}_worth_pct"] = round(_at(surface, pair), 4)
     return {
         "best": {
             "take_profit_pct": best[0],
@@ -50,8 +53,9 @@ def run() -> dict[str, Any]:
     }
 
 
-def _one(seed: int, start: tuple[str, str]) -> dict[str, Any]:
-    rng = np.random.default_rng(1000 + seed)
+def one(seed: int) -> dict[str, Any]:
+    """One learner, from its start to its last round."""
+    rng, start = np.random.default_rng(1000 + seed), STARTS[seed]
     current = dict(POLICY) | {"take_profit_pct": D(start[0]), "stop_loss_pct": D(start[1])}
     path = [(float(current["take_profit_pct"]), float(current["stop_loss_pct"]))]
     trades: list[Any] = []
@@ -70,7 +74,7 @@ def _one(seed: int, start: tuple[str, str]) -> dict[str, Any]:
 
 def _at(surface: Any, pair: tuple[float, float]) -> float:
     """The worth at the nearest point of the grid."""
-    return surface[min(surface, key=lambda one: abs(one[0] - pair[0]) + abs(one[1] - pair[1]))]
+    return surface[min(surface, key=lambda cell: abs(cell[0] - pair[0]) + abs(cell[1] - pair[1]))]
 
 
 def _nearly(surface: Any, best: tuple[float, float]) -> dict[str, list[float]]:
@@ -92,13 +96,13 @@ def plot(result: dict[str, Any]) -> str:
     }
     panels = []
     for index, name in enumerate(("take_profit_pct", "stop_loss_pct")):
-        series = {f"seed {one['seed']}": [pair[index] for pair in one["path"]] for one in result["seeds"]}
-        panels.append((name, series | {"best (brute force)": [result["best"][name]] * len(at)}))
-    worth = {f"seed {one['seed']}": [_at(surface, pair) for pair in one["path"]] for one in result["seeds"]}
+        series = {f"seed {by['seed']}": [pair[index] for pair in by["path"]] for by in result["seeds"]}
+        panels.append((name, series | {BEST: [result["best"][name]] * len(at)}))
+    worth = {f"seed {by['seed']}": [_at(surface, pair) for pair in by["path"]] for by in result["seeds"]}
     panels.append(
         (
             "worth of a trade, % (net profit less penalty)",
-            worth | {"best (brute force)": [result["best"]["worth_pct"]] * len(at)},
+            worth | {BEST: [result["best"]["worth_pct"]] * len(at)},
         )
     )
     return lines(
@@ -106,4 +110,5 @@ def plot(result: dict[str, Any]) -> str:
         at,
         panels,
         f"rounds of {result['trades_per_round']} trades",
+        dashed=BEST,
     )

@@ -84,7 +84,7 @@ def plot(result: dict[str, Any]) -> str:
     }
     return lines(
         f"Noise: gain out of sample with its 95 % interval; {result['adopted']} of {result['runs']} adopted",
-        [float(n) for n in range(len(answers))],
+        [float(n + 1) for n in range(len(answers))],
         [("percent per trade; adopted where the lower end is above zero", series)],
         "runs, by gain",
     )

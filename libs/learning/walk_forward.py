@@ -34,7 +34,7 @@ SPARSE_SHARE = 0.1
 """A threshold moves only where the target would lose more than this share of what it gains without it, on what it was learned from."""
 LEAST_LEARNED = 20
 """Trades that a part has to be learned from at least; otherwise it is not tried."""
-MOST_WEIGHED = 150
+MOST_WEIGHED = 100
 """Trades that this is judged by."""
 
 Numbers = npt.NDArray[np.int64]
@@ -247,12 +247,16 @@ class _Learner:
             return dict(self._current)
         least = best - SPARSE_SHARE * (best - here)
         moved = [name for name in target if target[name] != self._current[name]]
-        alone = {name: worth_of(target | {name: self._current[name]}) for name in moved}
+        alone = {name: worth_of(self._without(target, name)) for name in moved}
         for name in sorted(moved, key=alone.__getitem__, reverse=True):
-            without = target | {name: self._current[name]}
+            without = self._without(target, name)
             if worth_of(without) >= least:
                 target = without
         return target
+
+    def _without(self, target: Values, name: str) -> dict[str, Decimal]:
+        """*target* with one threshold as it is now; still allowed: an emergency loss does not become the stop of a wider one."""
+        return clamped({**target, name: self._current[name]}, self.space.policy, self.space.bounds)
 
     def _towards(self, target: Values) -> dict[str, Decimal]:
         """From the current values to *target*, each as far as it may move; allowed, and never beyond its reach by rounding."""
