@@ -73,7 +73,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, Decimal):
         return canonical(value)
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return ",".join(map(value_text, value))
     if isinstance(value, SecretStr):
         return "***" if value.get_secret_value() else ""
     if isinstance(value, dict):
@@ -87,7 +87,9 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | bool | int | float) or value is None:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, bool | int | float) or value is None:
         return value
     return value_text(value)
 

@@ -312,7 +312,7 @@ class QuarantineRow(Frozen):
     settle: Name | None = None
 
 
-Version = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Version = Annotated[int, Field(ge=0, le=9_999_999_999_999)]
 """Of the learned thresholds; 0 is the policy itself."""
 Thresholds = Annotated[dict[Name, Amount], Field(max_length=40)]
 """By name (`domain.thresholds`)."""
