@@ -7,7 +7,7 @@ import pytest
 from holdfast.domain.limits import Limits
 from holdfast.domain.portfolio_rules import PortfolioRules
 from holdfast.runtime.configuration import ConfigurationError, load
-from holdfast.runtime.limit_settings import AccountLimitKeys, LimitSettings, portfolio_of
+from holdfast.runtime.limit_settings import AccountLimitKeys, LimitOverrides, LimitSettings, portfolio_of
 
 D = Decimal
 
@@ -56,8 +56,6 @@ loss_streak = 3
 
 
 def test_every_key_of_an_account_can_be_overridden_and_no_key_of_all():
-    from holdfast.runtime.exit_settings import LimitOverrides
-
     assert LimitOverrides.model_fields.keys() == AccountLimitKeys.model_fields.keys()
     assert {"max_positions", "max_total_notional", "max_nav_age_s"} <= (
         LimitSettings.model_fields.keys() - AccountLimitKeys.model_fields.keys()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.contracts.codes import Code, ExitReason
+from holdfast.domain.portfolio import take_mark
 from holdfast.domain.portfolio_rules import DAY_MS, Portfolio, PortfolioRules, all_holds
 from holdfast.store.journal import StoreJournal
 from holdfast.store.opening import sqlite_path
@@ -429,8 +430,6 @@ def test_verify_sees_a_row_of_risk_that_the_journal_does_not_say(desk, tmp_path)
 def test_a_batch_that_fails_takes_its_marks_back(desk):
     desk.run(nav(main="100000"))
     desk.state.begin()
-    from holdfast.domain.portfolio import take_mark
-
     take_mark(desk.state, nav(at=NOW + 1, main="50000"), desk.rules.portfolio, NOW + 1)
     desk.state.rollback()
     assert (desk.state.marks["main"].nav, desk.state.risk["main"].drawdown_since) == (100_000, None)

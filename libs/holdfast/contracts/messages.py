@@ -4,7 +4,7 @@ Wishes are named as wishes (OrderIntent, OrderReserve, SnapshotRequest), facts a
 LedgerUpdated). Times are milliseconds UTC; `at` is wall time, `executed_at` and `Tick.at` are market time.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import orjson
 from pydantic import Field, field_validator, model_validator
@@ -518,11 +518,6 @@ class DeadLetter(Message):
     truncated: bool = False
     error: Text
     deliveries: Annotated[int, Field(ge=0)] = 1
-
-
-def flatten_fields(message: Message) -> dict[str, Any]:
-    """JSON-ready fields of *message*, for listings."""
-    return message.model_dump(mode="json", exclude_none=True)
 
 
 __all__ = [

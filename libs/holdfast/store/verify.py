@@ -71,7 +71,8 @@ _ROWS: Mapping[str, type[Frozen]] = {
     "totals": TotalRow, "nav": NavRow, "quarantine": QuarantineRow, "learning": LearningRow, "thresholds": ThresholdsRow,
     "risk": RiskRow,
 }  # fmt: skip
-_LEARNING = frozenset({"learning", "thresholds"})
+_SINCE: Mapping[str, str] = {"learning": LEARNS_SINCE, "thresholds": LEARNS_SINCE, "risk": "0004"}
+"""Tables that an older schema does not have, and the one that brought them."""
 _AMOUNTS = frozenset({"quantity", "entry_price", "take_profit", "stop_loss", "filled"})
 
 CHECKS: Mapping[str, str] = {
@@ -133,11 +134,11 @@ class _Verifier:
 
     def run(self) -> list[Check]:
         steps: list[Callable[[], None]] = [self._read_journal, self._compare_executors]
-        learns = schema_of(self._store) >= LEARNS_SINCE
-        steps += [partial(self._compare_table, table) for table in KEYS if learns or table not in _LEARNING]
+        found = schema_of(self._store)
+        steps += [partial(self._compare_table, table) for table in KEYS if found >= _SINCE.get(table, "")]
         steps += [self._compare_fills, self._compare_inbox, self._look_at_live_rows]
         steps += [self._look_at_intents, self._look_at_sums]
-        steps += [self._look_at_outcomes] if learns else []
+        steps += [self._look_at_outcomes] if found >= LEARNS_SINCE else []
         for step in [*steps, self._look_at_constraints]:
             try:
                 step()
