@@ -15,7 +15,7 @@ import typer.main
 from holdfast import __version__
 from holdfast.cli.docs import page
 from holdfast.cli.main import app
-from holdfast.cli.rules_page import with_tables
+from holdfast.cli.rules_page import with_exchanges, with_tables
 from holdfast.contracts.streams import BY_NAME, OPTIONAL, SERVICES, STREAMS, Reading
 from holdfast.contracts.wire import decode
 from holdfast.domain.invariants import STATEMENTS
@@ -196,6 +196,7 @@ def test_the_page_of_streams_is_what_the_contracts_say():
 
 def test_the_tables_of_rules_are_what_the_code_says():
     assert with_tables(text("docs/exits.md")) == text("docs/exits.md"), "run `make docs`"
+    assert with_exchanges(text("docs/live.md")) == text("docs/live.md"), "run `make docs`"
 
 
 def test_make_targets_that_are_named_exist():

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from holdfast.cli.common import fail
-from holdfast.cli.rules_page import with_tables
+from holdfast.cli.rules_page import with_exchanges, with_tables
 
 Out = Annotated[Path, typer.Option("--out", help="The page.")]
 _HEAD = """\
@@ -53,7 +53,7 @@ def docs(
     out: Out = Path("docs/streams.md"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")] = False,
 ) -> None:  # fmt: skip
-    """Write docs/streams.md and docs/metrics.md, the tables in docs/exits.md beside them, and docs/licences.md where there is a lock."""
+    """Write docs/streams.md and docs/metrics.md, the tables in docs/exits.md and docs/live.md beside them, and docs/licences.md where there is a lock."""
     from holdfast.cli import licences
     from holdfast.contracts.metrics import page as metrics_page
 
@@ -67,10 +67,11 @@ def docs(
         print(f"wrote {path}")
     if check:
         return
-    rules = out.parent / "exits.md"
-    if rules.is_file():
-        rules.write_text(with_tables(rules.read_text(encoding="utf-8")), encoding="utf-8")
-        print(f"wrote the tables in {rules}")
+    for name, filled in (("exits.md", with_tables), ("live.md", with_exchanges)):
+        path = out.parent / name
+        if path.is_file():
+            path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+            print(f"wrote the tables in {path}")
     if licences.LOCK.is_file() and licences.PAGE.parent.is_dir():
         licences.PAGE.write_text(licences.page(licences.LOCK.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"wrote {licences.PAGE}")

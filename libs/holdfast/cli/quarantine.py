@@ -66,7 +66,7 @@ def quarantine(
         fail("nothing was taken in; say --yes if that is what you want", 2)
 
     async def record(client: "Client") -> "tuple[set[str], list[PositionRow]]":
-        return await _adopt(client, rows, wait)
+        return await adopt_rows(client, rows, wait)
 
     missing, opened = on_bus(directory, config, record)
     if missing:
@@ -90,7 +90,7 @@ async def _look(client: "Client") -> "list[QuarantineRow]":
     return sorted(seen.view.quarantine.values(), key=lambda row: (row.executed_at, row.at))
 
 
-async def _adopt(
+async def adopt_rows(
     client: "Client", rows: "list[QuarantineRow]", wait: float
 ) -> "tuple[set[str], list[PositionRow]]":
     """Publish what is taken in, in order: the rows that the ledger has not shown resolved in time, and what is open then."""

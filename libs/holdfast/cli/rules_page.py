@@ -1,8 +1,9 @@
-"""The tables of rules and vetoes in docs/exits.md, from the code: written by `make docs`, between two marks, and checked by a test."""
+"""Tables in docs/exits.md and docs/live.md, from the code: written by `make docs`, between two marks, and checked by a test."""
 
 from collections.abc import Iterator
 
 BEGIN, END = "<!-- rules: written by `make docs` -->", "<!-- rules: end -->"
+EXCHANGES = "<!-- exchanges: written by `make docs` -->", "<!-- exchanges: end -->"
 
 
 def rules_tables() -> str:
@@ -12,11 +13,22 @@ def rules_tables() -> str:
 
 def with_tables(text: str) -> str:
     """*text* with the tables between the marks. Raises ValueError where there are none."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    return _between((BEGIN, END), text, rules_tables())
+
+
+def with_exchanges(text: str) -> str:
+    """*text* with the table of exchanges between its marks. Raises ValueError where there are none."""
+    from holdfast.venues.capabilities import table
+
+    return _between(EXCHANGES, text, "\n".join(table()) + "\n")
+
+
+def _between(marks: tuple[str, str], text: str, table: str) -> str:
+    head, begin, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
     if not (begin and end):
-        raise ValueError("no marks for the tables of rules")
-    return f"{head}{BEGIN}\n\n{rules_tables()}\n{END}{tail}"
+        raise ValueError(f"no marks for the table: {marks[0]}")
+    return f"{head}{marks[0]}\n\n{table}\n{marks[1]}{tail}"
 
 
 def _rules() -> Iterator[str]:

@@ -70,8 +70,11 @@ class AccountSettings(Section):
 
 def live_accounts(settings: "Settings") -> dict[str, AccountSettings]:
     """The accounts that trade real money; none under DRY_RUN."""
-    if settings.dry_run or not settings.live:
-        return {}
+    return meant_live(settings) if settings.live and not settings.dry_run else {}
+
+
+def meant_live(settings: "Settings") -> dict[str, AccountSettings]:
+    """The accounts whose mode is live, whether or not they may trade now."""
     return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
 
 
@@ -95,7 +98,7 @@ def check_switch(settings: "Settings") -> None:
     """Raises Terminal (78) where one of the two settings is there without the other. Asked by what starts trading, and by nothing
     else: `holdfast flatten` from another terminal must not fail for a variable.
     """
-    meant = [name for name in settings.accounts if _is_live(settings, name)]
+    meant = list(meant_live(settings))
     if settings.live and not meant:
         raise Terminal('HOLDFAST_LIVE is set, but no account has mode = "live" ([account.NAME])', EXIT_CONFIG)
     if meant and not settings.live and not settings.dry_run:

@@ -34,6 +34,8 @@ class Capability:
     """So long an order may stay invisible to reads, on the cautious side."""
     trades_window_ms: int
     """Most that one read of trades may span."""
+    listens: bool = False
+    """Whether its user's stream is listened to, for speed."""
     note: str = ""
 
     @property
@@ -49,7 +51,7 @@ class Capability:
 _ALL = (
     Capability(
         "binanceusdm", "Binance USD-M futures", Kind.LINEAR, exercised=True, looks_up=True, reduces=True, algo_orders=True,
-        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, listens=True,
     ),
     Capability(
         "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,

@@ -1,4 +1,4 @@
-"""Two ccxt clients of one account: one sends and cancels, one reads, so that no read ever stands before an exit in the limiter.
+"""Two ccxt clients of one account: one sends and cancels, one reads and listens, so that no read stands before an exit in the limiter.
 
 What is done to ccxt, and nothing else: its own retries are off (it would send an order again, whatever became of the first);
 a guard stands where a request goes to the socket, behind the rate limiter, and stops what has become too late; its clock is
@@ -68,15 +68,16 @@ class Clients:
         self, capability: Capability, credentials: Credentials, clock: Clock, *, timeout_ms: int, limited: bool = True
     ) -> None:  # fmt: skip
         try:
-            import ccxt.async_support as ccxt
+            import ccxt.async_support as rest
+            from ccxt import pro
         except ImportError as error:
             raise Terminal(
                 f'live trading at {capability.exchange} needs ccxt: pip install "holdfast[exchange]"',
                 EXIT_CONFIG,
             ) from error
-        self.errors: tuple[type[Exception], ...] = (ccxt.BaseError, OSError, TimeoutError)
+        self.errors: tuple[type[Exception], ...] = (rest.BaseError, OSError, TimeoutError)
         """What a request may raise for reasons that lie outside."""
-        self.not_found: type[Exception] = ccxt.OrderNotFound
+        self.not_found: type[Exception] = rest.OrderNotFound
         self._clock = clock
         self._last_nonce = 0
         logging.getLogger("ccxt").setLevel(logging.INFO)  # at DEBUG it writes the key
@@ -87,9 +88,8 @@ class Clients:
         options["options"] |= _OPTIONS.get(capability.exchange, {})
         if capability.receive_window_ms is not None:
             options["options"]["recvWindow"] = capability.receive_window_ms
-        self.trade, self.read = (
-            self._client(getattr(ccxt, capability.exchange), options, credentials.url) for _ in range(2)
-        )
+        self.trade = self._client(getattr(rest, capability.exchange), options, credentials.url)
+        self.read = self._client(getattr(pro, capability.exchange), options, credentials.url)
 
     def _client(self, cls: Callable[[dict[str, Any]], Any], options: dict[str, Any], url: str) -> Any:
         client = cls(options)

@@ -22,6 +22,7 @@ from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_account import AccountReads
 from holdfast.venues.ccxt_client import Clients
 from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, unique
+from holdfast.venues.ccxt_stream import UserStream
 from holdfast.venues.ccxt_ways import SKEW_MS
 from holdfast.venues.outcomes import Attempt, described, verdict
 from holdfast.venues.port import (
@@ -61,8 +62,30 @@ class CcxtVenue(AccountReads):
         self._missing: dict[str, int] = {}
         """Orders that no read shows -> since when, monotonic ms."""
         self._late: set[asyncio.Task[Any]] = set()
+        self.stream: UserStream | None = None
+
+    def listen(self) -> None:
+        """From now on hear of orders by the user's stream, too, where the exchange has one."""
+        if self.capability.listens and self.stream is None:
+            self.stream = UserStream(
+                self.clients.read,
+                self.clients.errors,
+                self._clock,
+                moved=self._heard,
+                connected=self._heard_all,
+            )
+            self.stream.start()
+
+    def _heard(self, order_id: str) -> None:
+        self._watch.soon(order_id, self._clock.monotonic_ms())
+
+    def _heard_all(self) -> None:
+        for order_id in list(self._watch.rows):
+            self._heard(order_id)
 
     async def close(self) -> None:
+        if self.stream is not None:
+            await self.stream.stop()
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)

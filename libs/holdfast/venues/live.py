@@ -35,13 +35,32 @@ def preflight(settings: Settings) -> None:
 
 async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     """The venue of the live account *name*, checked. Raises Terminal, and VenueUnreadable when the exchange does not answer."""
-    one = settings.account[name]
     preflight(settings)
+    one = settings.account[name]
+    venue = await connect(settings, name, clock)
+    try:
+        await check(venue, one)
+        venue.listen()
+    except BaseException:
+        await venue.close()
+        raise
+    return venue
+
+
+async def connect(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
+    """The same, to read from: instruments are known, nothing is checked but the clock, and nothing was changed there."""
+    one = settings.account[name]
     key, secret, password = secrets_of(name, one)
+    why = refusal(one.exchange, unsafe=one.unsafe_venue)
+    if why is not None:
+        raise Terminal(f"[account.{name}] exchange: {why}", EXIT_CONFIG)
     capability = CAPABILITIES[one.exchange]
     clients = Clients(
-        capability, Credentials(key, secret, password, one.url), clock, timeout_ms=max(TIMEOUT_MS, one.answer_ms)
-    )  # fmt: skip
+        capability,
+        Credentials(key, secret, password, one.url),
+        clock,
+        timeout_ms=max(TIMEOUT_MS, one.answer_ms),
+    )
     hedged = settings.hedging.allow or bool(set(settings.hedging.symbols) & set(one.symbols))
     venue = CcxtVenue(
         name, capability, clients, clock, symbols=one.symbols, answer_ms=one.answer_ms, hedged=hedged
@@ -49,7 +68,6 @@ async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     try:
         await check_clock(venue, clock)
         await venue.open()
-        await check(venue, one)
     except BaseException:
         await venue.close()
         raise

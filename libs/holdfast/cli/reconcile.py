@@ -1,0 +1,139 @@
+"""`reconcile`: what the exchange holds and what the ledger has recorded, side by side, read by this command itself.
+
+It shows first. With --apply it takes in what is in quarantine, as `quarantine --adopt` does; a difference that quarantine does not
+explain is a person's to look into, and stays.
+"""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from holdfast.cli.asking import on_bus
+from holdfast.cli.common import NOT_CONFIRMED, Config, Dir, fail, settings_of
+from holdfast.cli.orders import Wait
+from holdfast.cli.quarantine import adopt_rows
+from holdfast.cli.show import Column, Json, print_json, print_rows, short
+from holdfast.cli.store_tools import Yes
+
+if TYPE_CHECKING:
+    from holdfast.bus.client import Client
+    from holdfast.domain.view import LedgerView
+    from holdfast.runtime.settings import Settings
+
+_COLUMNS = (
+    Column("book", "book"), Column("ledger", "ledger", short, right=True), Column("quarantine", "quarantine", short, right=True),
+    Column("venue", "venue", short, right=True), Column("", "verdict"),
+)  # fmt: skip
+Apply = typer.Option(False, "--apply", help="Then take in what is in quarantine.")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("reconcile")(reconcile)
+
+
+def reconcile(
+    apply: bool = Apply,
+    yes: Yes = False,
+    wait: Wait = 10,
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Ledger against exchange: positions and open orders of every live account. Exit code 0 they agree, 1 they do not."""
+    from holdfast.runtime.live_settings import meant_live
+
+    settings = settings_of(directory, config)
+    if not meant_live(settings):
+        fail('no account has mode = "live"; for paper there is `holdfast audit`', 2)
+
+    async def read(client: "Client") -> "tuple[LedgerView, list[dict[str, Any]]]":
+        return await _read(client, settings)
+
+    view, rows = on_bus(directory, config, read)
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(
+            rows, _COLUMNS, as_json=False, empty="nothing is held on either side, and no order is open"
+        )
+    aside = sorted(view.quarantine.values(), key=lambda row: (row.executed_at, row.at))
+    if apply and aside:
+        if not yes and (as_json or not typer.confirm(f"Take {len(aside)} fills in?")):
+            fail("nothing was taken in; say --yes if that is what you want", 2)
+        missing, _ = on_bus(directory, config, lambda client: adopt_rows(client, aside, wait))
+        if missing:
+            fail(f"not confirmed: {', '.join(sorted(missing))}; repeating the command is safe", NOT_CONFIRMED)
+    raise typer.Exit(0 if all(row["agrees"] for row in rows) else 1)
+
+
+async def _read(client: "Client", settings: "Settings") -> "tuple[LedgerView, list[dict[str, Any]]]":
+    """The ledger first, then each exchange. Ends the command where either cannot be read."""
+    from holdfast.cli.looking import look
+    from holdfast.runtime.faults import Terminal
+    from holdfast.runtime.live_settings import meant_live
+    from holdfast.venues.live import connect
+    from holdfast.venues.port import VenueUnreadable
+
+    seen = await look(client, prices=False, services=False)
+    if seen.trouble is not None:
+        fail(seen.trouble)
+    rows: list[dict[str, Any]] = []
+    for name in meant_live(settings):
+        try:
+            venue = await connect(settings, name, client.clock)
+            try:
+                held, orders = await venue.positions(), await venue.open_orders()
+            finally:
+                await venue.close()
+        except VenueUnreadable as error:
+            fail(f"{name} at {settings.account[name].exchange} cannot be read: {error}")
+        except Terminal as error:
+            fail(str(error), error.code)
+        key = (name, venue.exchange)
+        rows += _positions(seen.view, key, {(one.symbol, one.leg.value): one.quantity for one in held})
+        rows += _orders(seen.view, key, {one.order_id: one.symbol for one in orders})
+    return seen.view, rows
+
+
+def _positions(
+    view: "LedgerView", key: tuple[str, str], there: dict[tuple[str, str], Decimal]
+) -> list[dict[str, Any]]:
+    from holdfast.contracts.codes import Leg
+    from holdfast.contracts.money import ZERO, canonical
+    from holdfast.contracts.rows import book_id
+
+    here: dict[tuple[str, str], Decimal] = {}
+    aside: dict[tuple[str, str], Decimal] = {}
+    for position in view.positions.values():
+        if (position.account, position.exchange) == key:
+            signed = position.quantity if position.side.value == "long" else -position.quantity
+            here[position.symbol, position.leg.value] = signed
+    for row in view.quarantine.values():
+        if (row.account, row.exchange) == key and row.side is not None:
+            place = (row.symbol, row.leg.value)
+            aside[place] = aside.get(place, ZERO) + (
+                row.quantity if row.side.value == "long" else -row.quantity
+            )
+    rows = []
+    for place in sorted(here.keys() | aside.keys() | there.keys()):
+        ours, apart, theirs = (table.get(place, ZERO) for table in (here, aside, there))
+        agrees = ours + apart == theirs
+        verdict = "differs" if not agrees else "in quarantine" if apart else "same"
+        rows.append(
+            {"book": book_id(*key, place[0], Leg(place[1])), "ledger": canonical(ours), "quarantine": canonical(apart),
+             "venue": canonical(theirs), "agrees": agrees, "verdict": verdict}
+        )  # fmt: skip
+    return rows
+
+
+def _orders(view: "LedgerView", key: tuple[str, str], there: dict[str, str]) -> list[dict[str, Any]]:
+    """Orders that only one side shows open. One that the ledger has just reserved may be on its way."""
+    live = {row.order_id: row.symbol for row in view.orders.values() if (row.account, row.exchange) == key}
+    only = [(name, there[name], "open at the venue alone") for name in there.keys() - live.keys()]
+    only += [(name, live[name], "live in the ledger alone") for name in live.keys() - there.keys()]
+    return [
+        {"book": f"{key[0]}/{key[1]}/{symbol}", "ledger": name if name in live else "", "quarantine": "", "venue": name if name in there else "",
+         "agrees": False, "verdict": f"order {text}"}
+        for name, symbol, text in sorted(only)
+    ]  # fmt: skip
