@@ -130,11 +130,15 @@ async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=10_000):
 
 
 @asynccontextmanager
-async def ccxt_venue(server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), hedged=False):
+async def ccxt_venue(server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), hedged=False, dialect="binanceusdm"):
     """Our venue over real ccxt, on *server*. Its limiter is off: the tests' orders are few, and their time is not."""
-    capability = CAPABILITIES["binanceusdm"]
+    capability = CAPABILITIES[dialect]
     clients = Clients(
-        capability, Credentials(KEY, SECRET, url=server.url), clock, timeout_ms=10_000, limited=False
+        capability,
+        Credentials(KEY, secret_of(dialect), url=server.url),
+        clock,
+        timeout_ms=10_000,
+        limited=False,
     )
     adapter = CcxtVenue("main", capability, clients, clock, symbols=symbols, answer_ms=10_000, hedged=hedged)
     try:

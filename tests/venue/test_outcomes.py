@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from holdfast.contracts.codes import Code, OrderState
-from holdfast.venues.outcomes import REFUSALS, Attempt, code_of, described, verdict
+from holdfast.venues.outcomes import REFUSALS, Attempt, codes_of, described, verdict
 from holdfast.venues.port import OutcomeKind, VenueUnreadable
 from tests.venue._stage import KINDS, D, HandClock, ccxt_venue, impatient, quote, row, until, venue
 from venue_sim.faults import PREVENTED, SPOILED, Fault, Kind
@@ -257,13 +257,43 @@ def test_whatever_is_not_listed_is_unknown():
     assert verdict("okx", refused, wired).kind is OutcomeKind.UNKNOWN, "another exchange's code is no proof"
 
 
-@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008, -4116])
+OPEN_QUESTIONS = [
+    "-1000", "-1001", "-1006", "-1007", "-1008", "-2010", "-4116", "EService:Unavailable", "EService:Busy", "EService:Timeout",
+    "EGeneral:Internal error", "EOrder:Duplicate cl_ord_id",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", OPEN_QUESTIONS)
 def test_codes_that_leave_it_open_are_in_no_allow_list(code):
     assert all(code not in codes for codes in REFUSALS.values())
+
+
+def test_one_code_with_many_meanings_proves_only_those_that_are_listed():
+    def kind(text, exchange="binance"):
+        return verdict(exchange, ExchangeError(text), Attempt(on_wire=True)).kind
+
+    answer = '{"code":-2010,"msg":"%s"}'
+    assert kind(answer % "Account has insufficient balance for requested action.") is OutcomeKind.REJECTED
+    assert kind(answer % "Duplicate order sent.") is OutcomeKind.UNKNOWN, "the other one may be this one"
+    assert kind('{"code":-2021,"msg":"Order cancel-replace partially failed."}') is OutcomeKind.UNKNOWN
+    assert kind('{"code":-2021,"msg":"Order would trigger."}', "binanceusdm") is OutcomeKind.REJECTED
+    assert kind('{"error":["EOrder:Insufficient funds"]}', "kraken") is OutcomeKind.REJECTED
+    two = '{"error":["EOrder:Insufficient funds","EService:Timeout"]}'
+    assert kind(two, "kraken") is OutcomeKind.UNKNOWN
+
+
+def test_an_answer_is_judged_by_its_own_words_and_not_by_what_the_library_made_of_them():
+    """Of a few texts ccxt makes an exception that leaves the code out."""
+    attempt = Attempt(on_wire=True, status=400, answer='{"code":-2019,"msg":"Margin is insufficient."}')
+    assert (
+        verdict("binanceusdm", ExchangeError("Margin is insufficient."), attempt).kind is OutcomeKind.REJECTED
+    )
+    limited = Attempt(on_wire=True, status=429, answer="<html>")
+    assert verdict("binance", ExchangeError("?"), limited).kind is OutcomeKind.REJECTED
 
 
 def test_signatures_are_cut_out_of_what_is_kept():
     error = ExchangeError("binanceusdm GET http://x/fapi/v1/order?symbol=X&signature=abc123&timestamp=1")
     assert "abc123" not in described(error)
     assert "symbol=X" in described(error)
-    assert code_of(error) is None
+    assert codes_of(str(error)) == ()

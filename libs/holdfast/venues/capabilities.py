@@ -28,7 +28,8 @@ class Capability:
     algo_orders: bool
     """Conditional orders live at endpoints of their own, which look-ups have to read, too."""
     receive_window_ms: int | None
-    """So long after its timestamp the exchange still takes a request; None: it has no such window."""
+    """So long after its timestamp the exchange still takes a request (at Kraken: after `send_by`, which is sent along as the order's
+    deadline); None: it has no such window."""
     visible_after_ms: int
     """So long an order may stay invisible to reads, on the cautious side."""
     trades_window_ms: int
@@ -53,7 +54,7 @@ _ALL = (
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, listens=True,
     ),
     Capability(
-        "binance", "Binance spot", Kind.SPOT, exercised=False, looks_up=True, reduces=False, algo_orders=False,
+        "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, note="no reduce-only orders",
     ),
     Capability(
@@ -65,9 +66,9 @@ _ALL = (
         receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=3 * DAY_MS, note="amounts in contracts",
     ),
     Capability(
-        "kraken", "Kraken spot", Kind.SPOT, exercised=False, looks_up=False, reduces=False, algo_orders=False,
-        receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
-        note="ccxt sends one id and looks up another",
+        "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
+        note="no reduce-only orders, no FOK; the key needs a nonce window of some seconds",
     ),
 )  # fmt: skip
 CAPABILITIES: Mapping[str, Capability] = {one.exchange: one for one in _ALL}

@@ -6,6 +6,7 @@ Where ccxt has no common word for it (permissions, what a trade realised) the ex
 from decimal import Decimal
 from typing import Any
 
+from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import ZERO
 from holdfast.venues.ccxt_reads import Reads
 from holdfast.venues.ccxt_rows import amount
@@ -37,7 +38,7 @@ class AccountReads(Reads):
 
     async def is_hedged(self) -> bool | None:
         """The position mode; None where there is none."""
-        if not self.clients.read.has.get("fetchPositionMode"):
+        if self.capability.kind is Kind.SPOT or not self.clients.read.has.get("fetchPositionMode"):
             return None
         found = await self._asked(self.clients.read.fetch_position_mode(), "position mode")
         hedged = found.get("hedged")
@@ -67,8 +68,8 @@ class AccountReads(Reads):
             )
         midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         total = ZERO
-        for symbol in self.traded_symbols():
-            for row in await self._trade_rows(symbol, midnight):
+        for rows in (await self._trade_rows(self.traded_symbols(), midnight)).values():
+            for row in rows:
                 total += amount(_of(row, "realizedPnl"), "realised") - amount(
                     (row.get("fee") or {}).get("cost") or 0, "fee"
                 )

@@ -23,6 +23,16 @@ NO_RETRIES = "maxRetriesOnFailure"
 """The option with which ccxt repeats whatever failed, sends included."""
 
 
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "binance": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False},
+}
+"""What ccxt would load besides what an account trades, left out."""
+
+
+_LEARNT = ("marketsByAltname",)
+"""What ccxt keeps of the markets beside the markets."""
+
+
 class TooLateError(Exception):
     """The time for sending passed while the request waited in the limiter. Nothing was sent."""
 
@@ -69,11 +79,13 @@ class Clients:
         """What a request may raise for reasons that lie outside."""
         self.not_found: type[Exception] = rest.OrderNotFound
         self._clock = clock
+        self._last_nonce = 0
         logging.getLogger("ccxt").setLevel(logging.INFO)  # at DEBUG it writes the key
         options: dict[str, Any] = {
             "apiKey": credentials.key, "secret": credentials.secret, "password": credentials.password, "timeout": timeout_ms,
             "enableRateLimit": limited, "options": {NO_RETRIES: 0, "warnOnFetchOpenOrdersWithoutSymbol": False, "fetchCurrencies": False},
         }  # fmt: skip
+        options["options"] |= _OPTIONS.get(capability.exchange, {})
         if capability.receive_window_ms is not None:
             options["options"]["recvWindow"] = capability.receive_window_ms
         self.trade = self._client(getattr(rest, capability.exchange), options, credentials.url)
@@ -83,12 +95,19 @@ class Clients:
         client = cls(options)
         client.number = str  # amounts as the exchange wrote them
         client.milliseconds = self._clock.wall_ms
+        client.incrementing_nonce = self._nonce  # one sequence for one key, whichever client asks
         if retries := list(_retrying(client.options)):
             raise Terminal(f"ccxt would repeat orders by itself: {', '.join(retries)} is not 0", EXIT_CONFIG)
         if url:
             client.urls["api"] = _moved(client.urls["api"], url)
         client.fetch = self._guarded(client.fetch)
+        client.handle_errors = _noting(client.handle_errors)
         return client
+
+    def _nonce(self) -> int:
+        """Higher than all before, for exchanges that take each only once."""
+        self._last_nonce = max(self._last_nonce + 1, self._clock.wall_ms())
+        return self._last_nonce
 
     def _guarded(self, fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def on_the_wire(*arguments: Any, **named: Any) -> Any:
@@ -118,6 +137,9 @@ class Clients:
         """Read the markets once, for both. Raises what ccxt raises."""
         await self.read.load_markets()
         self.trade.set_markets(self.read.markets, self.read.currencies)
+        for name in _LEARNT:
+            if name in self.read.options:
+                self.trade.options[name] = self.read.options[name]
 
     async def close(self) -> None:
         for client in (self.trade, self.read):
@@ -125,6 +147,18 @@ class Clients:
                 await client.close()
             except self.errors as error:
                 log.warning("closing a client: %s", type(error).__name__)
+
+
+def _noting(handle_errors: Callable[..., Any]) -> Callable[..., Any]:
+    """The reading of an answer, which ccxt may turn into an exception without the answer's words: the attempt keeps them."""
+
+    def noted(status: int, reason: str, url: str, method: str, headers: Any, body: Any, *rest: Any) -> Any:
+        deadline = _sending.get()
+        if deadline is not None:
+            deadline.attempt.status, deadline.attempt.answer = status, str(body)
+        return handle_errors(status, reason, url, method, headers, body, *rest)
+
+    return noted
 
 
 def _retrying(options: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -14,17 +14,11 @@ from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_client import Clients
 from holdfast.venues.ccxt_rows import rules_of, unique
 from holdfast.venues.ccxt_watch import Watch
+from holdfast.venues.ccxt_ways import ways_of
 from holdfast.venues.outcomes import described
 from holdfast.venues.port import Rules, VenueUnreadable
 
 T = TypeVar("T")
-PAGE = 1_000
-"""Most trades in one answer."""
-MOST_PAGES = 50
-MOST_WINDOWS = 12
-"""How many of an exchange's windows are read back at most."""
-SKEW_MS = 2_000
-"""How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
 
 
 class Reads:
@@ -40,6 +34,7 @@ class Reads:
             *clients.errors, AttributeError, KeyError, TypeError, ValueError,
         )  # fmt: skip
         """What a request or ccxt's reading of its answer may raise."""
+        self._ways = ways_of(capability, clients)
         self._watch = Watch()
         self._rules: dict[str, Rules] = {}
         self._theirs: dict[str, str] = {}
@@ -77,22 +72,8 @@ class Reads:
         names = dict.fromkeys((*self.symbols, *(row.symbol for row in self._watch.rows.values())))
         return [symbol for symbol in names if symbol in self._theirs]
 
-    async def _trade_rows(self, symbol: str, since: int) -> list[Mapping[str, Any]]:
-        """Every trade of *symbol* at or after *since*, each once, oldest first; window after window, page after page."""
-        window, now = self.capability.trades_window_ms, self._clock.wall_ms()
-        start = max(since, now - MOST_WINDOWS * window)
-        rows: list[Mapping[str, Any]] = []
-        for _ in range(MOST_PAGES):
-            until = min(start + window - 1, now + SKEW_MS)
-            page = await self._listed(
-                self.clients.read.fetch_my_trades(self._theirs[symbol], start, PAGE, {"until": until}),
-                "trades",
-            )
-            rows += page
-            if len(page) >= PAGE:
-                start = max(int(row.get("timestamp") or 0) for row in page)
-            elif until >= now:
-                return unique(rows)
-            else:
-                start = until + 1
-        raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages of {symbol} since {since}")
+    async def _trade_rows(self, symbols: Sequence[str], since: int) -> dict[str, list[Mapping[str, Any]]]:
+        """Every trade of *symbols* at or after *since*, each once, oldest first, by symbol."""
+        theirs = [self._theirs[symbol] for symbol in symbols]
+        found = await self._asked(self._ways.trades(theirs, since, self._clock.wall_ms()), "trades")
+        return {symbol: unique(found[self._theirs[symbol]]) for symbol in symbols}

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from holdfast.contracts.codes import Code, OrderState, OrderType, TimeInForce
+from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, TimeInForce
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
@@ -21,9 +21,9 @@ from holdfast.runtime.clock import Clock
 from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_account import AccountReads
 from holdfast.venues.ccxt_client import Clients
-from holdfast.venues.ccxt_reads import PAGE, SKEW_MS
 from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, unique
 from holdfast.venues.ccxt_stream import UserStream
+from holdfast.venues.ccxt_ways import SKEW_MS
 from holdfast.venues.outcomes import Attempt, described, verdict
 from holdfast.venues.port import (
     Events,
@@ -135,14 +135,20 @@ class CcxtVenue(AccountReads):
         except Exception as error:  # noqa: BLE001 - after the wire anything may be raised, and none of it is a proof
             found = verdict(self.exchange, error, attempt)
             return Outcome(row.order_id, found.kind, found.code, found.reason)
-        if number is None or named != row.order_id:
+        if number is None or not self._is_named(row.order_id, named):
             return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason="the answer does not name the order")
         self._names[str(number)] = row.order_id
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED, venue_order_id=str(number))
 
+    def _is_named(self, order_id: str, named: Any) -> bool:
+        """Whether an answer is about this order; an exchange that says no name is believed by its number."""
+        return bool(named == self._ways.named(order_id)) or (
+            named is None and not self._ways.names_in_answers
+        )
+
     def _parameters(self, row: OrderRow) -> dict[str, Any]:
-        given: dict[str, Any] = {"clientOrderId": row.order_id}
+        given: dict[str, Any] = {"clientOrderId": self._ways.named(row.order_id), **self._ways.of_send(row)}
         if row.reduce_only and self.capability.reduces and not self.hedged:
             given["reduceOnly"] = True
         if self.hedged:
@@ -160,7 +166,7 @@ class CcxtVenue(AccountReads):
     async def _cancel(self, row: OrderRow) -> Outcome:
         try:
             await self.clients.trade.cancel_order(
-                None, self._theirs[row.symbol], {"clientOrderId": row.order_id}
+                None, self._theirs[row.symbol], {"clientOrderId": self._ways.named(row.order_id)}
             )
         except self.clients.not_found as error:
             return Outcome(row.order_id, OutcomeKind.REJECTED, Code.NO_SUCH_ORDER, described(error))
@@ -211,30 +217,21 @@ class CcxtVenue(AccountReads):
         return now - self._missing.setdefault(row.order_id, now) >= AGREE_MS
 
     async def _look_up(self, row: OrderRow) -> VenueOrder | None:
-        """By its id; where that shows nothing, among the open orders, and among all since it was reserved."""
-        theirs, read = self._theirs[row.symbol], self.clients.read
-        found = await self._asked(self._by_id(theirs, row.order_id), "look-up")
-        if found is None:
-            since = row.reserved_at - SKEW_MS
-            listed = await self._listed(read.fetch_open_orders(theirs), "open orders")
-            listed = listed + await self._listed(read.fetch_orders(theirs, since, PAGE), "orders")
-            same = [one for one in listed if one.get("clientOrderId") == row.order_id]
-            if not same:
-                return None
-            return self._noted(order_of(same[-1], row.symbol, "found in a list of orders"))
-        if found.get("clientOrderId") != row.order_id:
-            raise VenueUnreadable(f"the look-up of {row.order_id} shows another order")
-        return self._noted(order_of(found, row.symbol, f"look-up: {found.get('status')}"))
+        """By every read that may show it. None: they all answered, and none does."""
+        found = await self._asked(
+            self._ways.find(
+                self._theirs[row.symbol], self._ways.named(row.order_id), row.reserved_at - SKEW_MS
+            ),
+            "look-up",
+        )
+        return None if found is None else self._read(found, row.symbol, f"look-up: {found.get('status')}")
 
-    async def _by_id(self, theirs: str, order_id: str) -> Mapping[str, Any] | None:
-        """None when the exchange says that there is no such order."""
-        try:
-            found: Mapping[str, Any] = await self.clients.read.fetch_order(
-                None, theirs, {"clientOrderId": order_id}
-            )
-        except self.clients.not_found:
-            return None
-        return found
+    def _read(self, row: Mapping[str, Any], symbol: str, evidence: str) -> VenueOrder:
+        """An order of ccxt's, under our id, and noted."""
+        name = row.get("clientOrderId")
+        return self._noted(
+            order_of({**row, "clientOrderId": name and self._ways.ours(name)}, symbol, evidence)
+        )
 
     def _noted(self, order: VenueOrder) -> VenueOrder:
         if order.venue_order_id is not None:
@@ -249,7 +246,7 @@ class CcxtVenue(AccountReads):
             listed = listed + await self._listed(
                 read.fetch_open_orders(params={"trigger": True}), "conditional orders"
             )
-        return [self._noted(order_of(row, self._ours(row), "open orders")) for row in listed]
+        return [self._read(row, self._ours(row), "open orders") for row in listed]
 
     def _ours(self, row: Mapping[str, Any]) -> str:
         """The canonical symbol of a row of ccxt's."""
@@ -257,6 +254,11 @@ class CcxtVenue(AccountReads):
         return next((ours for ours, other in self._theirs.items() if other == theirs), theirs)
 
     async def positions(self) -> list[VenuePosition]:
+        """Raises VenueUnreadable on spot: a balance is not a position, and "none" would be a claim that nobody has made."""
+        if self.capability.kind is Kind.SPOT:
+            raise VenueUnreadable(
+                f"{self.exchange} is spot: it knows coins, and not which of them are a position"
+            )
         rows = await self._listed(self.clients.read.fetch_positions(), "positions")
         ours = {theirs: symbol for symbol, theirs in self._theirs.items()}
         return positions_of(rows, ours, hedged=self.hedged)
@@ -266,8 +268,7 @@ class CcxtVenue(AccountReads):
     async def trades_since(self, executed_at: int) -> list[Fill]:
         """Of every symbol that the account trades, or that an order was seen of."""
         fills: list[Fill] = []
-        for symbol in self.traded_symbols():
-            rows = await self._trade_rows(symbol, executed_at)
+        for symbol, rows in (await self._trade_rows(self.traded_symbols(), executed_at)).items():
             fills += [await self._fill(row, symbol) for row in rows]
         return sorted(fills, key=lambda fill: fill.executed_at)
 
@@ -282,9 +283,8 @@ class CcxtVenue(AccountReads):
         )
         if number is None:
             return []
-        listed = await self._listed(
-            self.clients.read.fetch_my_trades(self._theirs[row.symbol], None, PAGE, {"orderId": number}),
-            "trades of an order",
+        listed = await self._asked(
+            self._ways.trades_of(self._theirs[row.symbol], number), "trades of an order"
         )
         rules = self._rules[row.symbol]
         mine = [one for one in unique(listed) if str(one.get("order")) == number]
@@ -295,7 +295,7 @@ class CcxtVenue(AccountReads):
         number = str(row.get("order"))
         if number not in self._names:
             found = await self._asked(self.clients.read.fetch_order(number, self._theirs[symbol]), "an order")
-            self._noted(order_of(found, symbol, "the order of a trade"))
+            self._read(found, symbol, "the order of a trade")
             self._names.setdefault(number, number)
         return fill_of(row, self._rules[symbol], self.account, self.exchange, self._names[number])
 

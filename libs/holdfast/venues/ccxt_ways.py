@@ -1,0 +1,158 @@
+"""Where exchanges differ behind ccxt's common words: how an order is named, found again, and limited in time; how trades are read.
+
+`Ways` is Binance's, and what the words promise; a subclass is what another exchange needs instead. Everything raises what ccxt
+raises; whoever calls makes VenueUnreadable of it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.contracts.rows import OrderRow
+from holdfast.venues.capabilities import Capability
+from holdfast.venues.ccxt_client import Clients
+from holdfast.venues.port import VenueUnreadable
+
+Row = Mapping[str, Any]
+PAGE = 1_000
+"""Most trades in one answer."""
+MOST_PAGES = 50
+MOST_WINDOWS = 12
+"""How many of an exchange's windows are read back at most."""
+SKEW_MS = 2_000
+"""How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
+
+
+class Ways:
+    """See the module. *theirs* is ccxt's symbol, *name* a client order id as `named` makes it."""
+
+    names_in_answers = True
+    """Whether the answer to a send says the client order id."""
+
+    def __init__(self, capability: Capability, clients: Clients) -> None:
+        self.capability, self.clients = capability, clients
+
+    def named(self, order_id: str) -> str:
+        """Our id in the form that the exchange takes."""
+        return order_id
+
+    def ours(self, name: str) -> str:
+        """What `named` made it of; foreign names stay as they are."""
+        return name
+
+    def of_send(self, row: OrderRow) -> dict[str, Any]:  # noqa: ARG002 - another exchange needs it
+        """Parameters of a send that ccxt has no common word for."""
+        return {}
+
+    async def find(self, theirs: str, name: str, since: int) -> Row | None:
+        """By its name; where that shows nothing, among the open orders, and among all from *since*, ms. None: no read shows it."""
+        read = self.clients.read
+        try:
+            found: Row = await read.fetch_order(None, theirs, {"clientOrderId": name})
+        except self.clients.not_found:
+            listed = _rows(await read.fetch_open_orders(theirs), "open orders")
+            return latest([*listed, *_rows(await read.fetch_orders(theirs, since, PAGE), "orders")], name)
+        if found.get("clientOrderId") != name:
+            raise VenueUnreadable(f"the look-up of {name} shows another order")
+        return found
+
+    async def trades(self, theirs: Sequence[str], since: int, now: int) -> dict[str, list[Row]]:
+        """Every trade of these symbols at or after *since*, by symbol; some perhaps twice, in any order."""
+        return {one: await self._trades(one, since, now) for one in theirs}
+
+    async def _trades(self, theirs: str, since: int, now: int) -> list[Row]:
+        """Window after window, page after page."""
+        window = self.capability.trades_window_ms
+        start = max(since, now - MOST_WINDOWS * window)
+        rows: list[Row] = []
+        for _ in range(MOST_PAGES):
+            until = min(start + window - 1, now + SKEW_MS)
+            page = _rows(
+                await self.clients.read.fetch_my_trades(theirs, start, PAGE, {"until": until}), "trades"
+            )
+            rows += page
+            if len(page) >= PAGE:
+                start = max(int(row.get("timestamp") or 0) for row in page)
+            elif until >= now:
+                return rows
+            else:
+                start = until + 1
+        raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages of {theirs} since {since}")
+
+    async def trades_of(self, theirs: str, number: str) -> list[Row]:
+        """Those of the order with the exchange's *number*."""
+        return _rows(
+            await self.clients.read.fetch_my_trades(theirs, None, PAGE, {"orderId": number}), "trades of an order"
+        )  # fmt: skip
+
+
+class KrakenWays(Ways):
+    """Kraken: ids of its own form, look-ups in lists only, orders with a deadline, fifty trades of all pairs at once, the latest first.
+
+    ccxt sends a client order id as `cl_ord_id` and looks one up as `userref`, which is something else; the lists of open and of
+    ended orders take the right one.
+    """
+
+    names_in_answers = False
+    _PAGE = 50
+    _OURS = re.compile(r"h[0-9a-f]{30}")
+    _LETTER = f"{ord('h'):x}"
+
+    def named(self, order_id: str) -> str:
+        """A UUID without hyphens: our id is 31 characters long, and free text may have 18. Its letter becomes its code."""
+        return self._LETTER + order_id[1:] if self._OURS.fullmatch(order_id) else order_id
+
+    def ours(self, name: str) -> str:
+        order_id = "h" + name.removeprefix(self._LETTER)
+        return order_id if self._OURS.fullmatch(order_id) and self.named(order_id) == name else name
+
+    def of_send(self, row: OrderRow) -> dict[str, Any]:
+        """Its engine takes the order no more after this: what makes absence provable where there is no receive window."""
+        return {"deadline": self.clients.read.iso8601(row.send_by + (self.capability.receive_window_ms or 0))}
+
+    async def find(self, theirs: str, name: str, since: int) -> Row | None:  # noqa: ARG002 - both lists go by the name
+        """Open orders first: what ends in between is then among the ended ones."""
+        read, given = self.clients.read, {"clientOrderId": name}
+        listed = _rows(await read.fetch_open_orders(theirs, None, None, dict(given)), "open orders")
+        ended = _rows(await read.fetch_closed_orders(theirs, None, None, dict(given)), "ended orders")
+        return latest([*ended, *listed], name)
+
+    async def trades(self, theirs: Sequence[str], since: int, now: int) -> dict[str, list[Row]]:
+        """One read for all pairs. Its times are whole seconds, and the first one is left out: it begins a second early."""
+        start = max(since, now - MOST_WINDOWS * self.capability.trades_window_ms)
+        span = {"start": str(start // 1000 - 1), "end": str((now + SKEW_MS) // 1000 + 1)}
+        found: dict[str, list[Row]] = {one: [] for one in theirs}
+        for number in range(MOST_PAGES):
+            given = span | {"ofs": str(number * self._PAGE)}
+            page = _rows(await self.clients.read.fetch_my_trades(None, None, None, given), "trades")
+            for row in page:
+                if row.get("symbol") in found and int(row.get("timestamp") or 0) >= start:
+                    found[row["symbol"]].append(row)
+            if len(page) < self._PAGE:
+                return found
+        raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages since {since}")
+
+    async def trades_of(self, theirs: str, number: str) -> list[Row]:
+        """The order names its trades."""
+        read = self.clients.read
+        order = await read.fetch_order(number, theirs)
+        names = [one["id"] for one in _rows(order.get("trades"), "trades of an order")]
+        if not names:
+            return []
+        return _rows(await read.fetch_order_trades(number, theirs, None, None, {"trades": names}), "trades")
+
+
+def latest(rows: Sequence[Row], name: str) -> Row | None:
+    """The last of *rows* that has the client order id *name*."""
+    return next((row for row in reversed(rows) if row.get("clientOrderId") == name), None)
+
+
+def _rows(answer: Any, what: str) -> list[Row]:
+    if not isinstance(answer, list):
+        raise VenueUnreadable(f"{what}: not a list")
+    return answer
+
+
+def ways_of(capability: Capability, clients: Clients) -> Ways:
+    """Those of the capability's exchange."""
+    return (KrakenWays if capability.exchange == "kraken" else Ways)(capability, clients)
