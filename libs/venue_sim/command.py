@@ -34,11 +34,10 @@ def venue_sim(
     if dialect not in DIALECTS:
         print(f"holdfast venue-sim: no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
         raise typer.Exit(1)
-    server = Server(SystemClock(), key=key, secret=secret or DIALECTS[dialect].secret, dialect=dialect)
+    entry = DIALECTS[dialect]
     try:
-        asyncio.run(
-            _run(server, dialect, port, Walk(seed, DIALECTS[dialect].starts), every_ms, tape, seconds)
-        )
+        server = Server(SystemClock(), key=key, secret=secret or entry.secret, dialect=dialect)
+        asyncio.run(_run(server, entry.title, port, Walk(seed, entry.starts), every_ms, tape, seconds))
     except (OSError, ValueError) as error:
         print(f"holdfast venue-sim: {error}")
         raise typer.Exit(1) from None
@@ -47,12 +46,12 @@ def venue_sim(
 
 
 async def _run(
-    server: Server, dialect: str, port: int, walk: "Walk", every_ms: int, tape: Path | None, seconds: float | None
+    server: Server, title: str, port: int, walk: "Walk", every_ms: int, tape: Path | None, seconds: float | None
 ) -> None:  # fmt: skip
     clock = SystemClock()
     await server.start(port)
     print(
-        f"{DIALECTS[dialect].title}, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
+        f"{title}, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
         flush=True,
     )
     quotes = iter(read_tape(tape)) if tape is not None else None

@@ -49,7 +49,10 @@ class KrakenDoor:
 
     def __init__(self, clock: Callable[[], int], key: str, secret: str) -> None:
         self._clock, self.key = clock, key
-        self._secret = base64.b64decode(secret, validate=True)
+        try:
+            self._secret = base64.b64decode(secret, validate=True)
+        except ValueError as error:
+            raise ValueError(f"the secret is not base64, as Kraken's are: {error}") from None
         self.nonce_window = 0
         """How far below the highest a nonce may be, once; 0: each must be higher than all before."""
         self._highest = 0

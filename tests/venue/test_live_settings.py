@@ -91,7 +91,8 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
     ("changes", "named"),
     [
         ({"exchange": '"nowhere"'}, r"\[account.main\] exchange: 'nowhere' is not an exchange"),
-        ({"exchange": '"kraken"'}, r"exchange: Kraken spot cannot look up an order.*unsafe_venue"),
+        ({"exchange": '"bybit"'}, r"exchange: Bybit cannot look up an order.*unsafe_venue"),
+        ({"exchange": '"kraken"'}, r"exchange: Kraken spot shows coins and no positions.*unsafe_venue"),
         ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
         ({"exchange": '"kraken"', "unsafe_venue": "true", "leverage": "2"}, r"leverage: kraken is spot"),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
