@@ -145,6 +145,28 @@ async def test_whatever_step_the_executor_dies_behind_the_next_one_finds_the_tru
         assert world.executor.heartbeat()["unreadable"] is None
 
 
+@pytest.mark.parametrize("is_exit", [False, True], ids=["entry", "exit"])
+async def test_one_that_was_only_paused_sends_nothing_that_its_successor_has_declared_absent(is_exit):
+    """A minute under SIGSTOP, right before it heard of its reservation; meanwhile another has taken the account over."""
+    async with live_world() as world:
+        await world.give(world.buy("0.1"))
+        await world.settle()
+        await world.pass_time(1_000)
+        death = Death(world, is_exit)
+        updates = await death.reserved()
+        (order,) = world.ledger.state.orders.values()
+        stale, its_view = world.executor, world.view
+        before = len(world.exchange.received)
+        await world.start()
+        await world.pass_time(60_000, step=1_000)
+        assert order.order_id not in world.ledger.state.orders, "declared absent"
+        for update in updates:
+            its_view.apply(update)
+        await stale.on_updates(updates)
+        assert len(world.exchange.received) == before
+        assert world.held() == world.ours() == {"BTC/USDT": D("0.1")}
+
+
 def test_every_step_of_the_page_is_played():
     numbers = re.findall(r"^\| (\d+) \|", text("docs/order-life.md"), re.MULTILINE)
     assert [int(number) for number in numbers] == [*STEPS, 12]

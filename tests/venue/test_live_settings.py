@@ -164,6 +164,11 @@ async def test_an_account_that_is_as_its_settings_say_is_opened(stage):
         ({}, {"can_withdraw": True}, "key_file: this key may withdraw"),
         ({}, {"hedged": True}, r"hedging.symbols: .*hedge mode"),
         ({"more": '[hedging]\nsymbols = ["BTC/USDT"]'}, {}, r"hedging.symbols: .*one-way mode"),
+        (
+            {"symbols": '["BTC/USDT", "ETH/USDT"]', "more": '[hedging]\nsymbols = ["BTC/USDT"]'},
+            {"hedged": True},
+            r"hedging.symbols: .*only BTC/USDT are hedged",
+        ),
     ],
 )
 async def test_an_exchange_that_is_not_as_the_settings_say_is_refused(stage, changes, state, named):

@@ -236,6 +236,23 @@ async def test_an_end_waits_for_the_fills_that_it_names(stage):
     assert [order.filled for order in events.orders] == [D("0.03")]
 
 
+async def test_in_hedge_mode_an_exit_closes_its_own_leg():
+    clock = HandClock()
+    async with venue(clock) as server, ccxt_venue(server, clock, hedged=True) as adapter:
+        account = server.venue.exchange.account
+        account.hedged = True
+        long, short = row("h1", clock=clock, leg="long"), row("h2", clock=clock, side="sell", leg="short")
+        exit_ = row(
+            "h3", clock=clock, side="sell", quantity="0.04", role="exit", reduce_only=True, leg="long"
+        )
+        for order in (long, short, exit_):
+            (outcome,) = await adapter.submit([order], now_ms=clock.now)
+            assert outcome.kind is OutcomeKind.ACCEPTED, outcome.reason
+        held = {position.leg.value: position.quantity for position in await adapter.positions()}
+        assert held == {"long": D("0.06"), "short": D("-0.1")}
+        assert {fill.leg.value for fill in await adapter.trades_since(clock.now - 1000)} == {"long", "short"}
+
+
 # -- the table itself -----------------------------------------------------------------------------------------------------
 
 

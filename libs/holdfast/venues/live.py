@@ -47,10 +47,23 @@ async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     return venue
 
 
+def _hedged(settings: Settings, name: str) -> bool:
+    """Whether the account is meant to be in hedge mode. It is one for all symbols of an account. Raises Terminal where it is not."""
+    symbols = settings.account[name].symbols
+    hedged = [one for one in symbols if settings.hedging.allow or one in settings.hedging.symbols]
+    if hedged and len(hedged) < len(symbols):
+        raise Terminal(
+            f"hedging.symbols: an exchange has one position mode for a whole account; of [account.{name}] symbols only {', '.join(hedged)} are hedged",
+            EXIT_CONFIG,
+        )
+    return bool(hedged)
+
+
 async def connect(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     """The same, to read from: instruments are known, nothing is checked but the clock, and nothing was changed there."""
     one = settings.account[name]
     key, secret, password = secrets_of(name, one)
+    hedged = _hedged(settings, name)
     why = refusal(one.exchange, unsafe=one.unsafe_venue)
     if why is not None:
         raise Terminal(f"[account.{name}] exchange: {why}", EXIT_CONFIG)
@@ -61,7 +74,6 @@ async def connect(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
         clock,
         timeout_ms=max(TIMEOUT_MS, one.answer_ms),
     )
-    hedged = settings.hedging.allow or bool(set(settings.hedging.symbols) & set(one.symbols))
     venue = CcxtVenue(
         name, capability, clients, clock, symbols=one.symbols, answer_ms=one.answer_ms, hedged=hedged
     )
