@@ -68,6 +68,8 @@ class Dispatcher:
         """Accepted, not told yet: order id -> (when to tell, venue order id)."""
         self._cancels: dict[str, int] = {}
         self.lookups: dict[str, _LookUp] = {}
+        self.compare_soon = False
+        """An exchange has refused an exit: perhaps there is nothing left to close, and somebody should look."""
         self.missing: dict[str, str] = {}
         """Orders that the venue had shown and shows no more."""
 
@@ -156,6 +158,9 @@ class Dispatcher:
             self.look_up_soon(row.order_id)
             return self._say(row, StatusKind.UNKNOWN, evidence=reason or "no clear answer to the send")
         if outcome.kind is OutcomeKind.REJECTED:
+            self.compare_soon |= (
+                row.role is not Role.ENTRY and (row.account, row.exchange) in self._guard.remotes
+            )
             return self._say(
                 row,
                 StatusKind.REJECTED,

@@ -287,6 +287,9 @@ class Executor:
         outputs += await self.dispatcher.cancel_due()
         outputs += await self.dispatcher.look_up_due()
         await self.live.refresh()
+        if self.dispatcher.compare_soon:
+            self.dispatcher.compare_soon = False
+            self.reconciler.soon()
         outputs += await self.reconciler.run()
         outputs += self.marking.due()
         self.dispatcher.forget_old()

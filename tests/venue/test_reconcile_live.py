@@ -82,6 +82,18 @@ async def test_a_position_closed_by_hand_is_closed_here_too_with_the_true_price(
         assert (trade.exit_reason, trade.exit_price) == (ExitReason.EXIT_ON_VENUE, D(41_900))
 
 
+async def test_an_exit_that_the_venue_refuses_makes_us_look_at_once():
+    async with live_world() as world:
+        await bought(world)
+        by_hand(world, "SELL", "0.1")
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(4_000, step=500)
+        assert (world.ours(), trouble(world)) == ({}, None), "not a minute later"
+        (trade,) = [trade for update in world.ledger.updates for trade in update.trades]
+        assert trade.exit_reason is ExitReason.EXIT_ON_VENUE
+
+
 async def test_one_that_was_partly_closed_by_hand_is_smaller_and_keeps_its_exits():
     async with live_world() as world:
         await bought(world)
