@@ -38,10 +38,17 @@ class Counter:
 
     def add(self, cost: float, now: int, refusal: str) -> None:
         """Raises VenueError, and has then counted nothing."""
-        value = max(0.0, self.value - (now - self.at) / 1000 * self.a_second)
+        value = self._left(now)
         if value + cost > self.limit:
             raise VenueError(refusal)
         self.value, self.at = value + cost, now
+
+    def charge(self, cost: float, now: int) -> None:
+        """Count what is never refused."""
+        self.value, self.at = min(self.limit, self._left(now) + cost), now
+
+    def _left(self, now: int) -> float:
+        return max(0.0, self.value - (now - self.at) / 1000 * self.a_second)
 
 
 class KrakenDoor:
@@ -85,14 +92,16 @@ class KrakenDoor:
         """Raises VenueError."""
         self.calls.add(COSTS.get(name, 1), self._clock(), "EAPI:Rate limit exceeded")
 
-    def count_order(self, pair: str, cost: float = 1) -> None:
+    def count_order(self, pair: str) -> None:
         """Raises VenueError."""
-        counter = self._orders.setdefault(pair, Counter(self.order_limit, ORDERS_A_SECOND))
-        counter.limit = self.order_limit
-        counter.add(cost, self._clock(), "EOrder:Rate limit exceeded")
+        self._counter(pair).add(1, self._clock(), "EOrder:Rate limit exceeded")
 
     def count_cancel(self, pair: str, age_ms: int) -> None:
         """A cancel is never refused for its cost; it makes later orders wait."""
-        counter = self._orders.setdefault(pair, Counter(self.order_limit, ORDERS_A_SECOND))
         cost = next((cost for most, cost in CANCELS if age_ms < most), 0)
-        counter.value = min(counter.limit, counter.value + cost)
+        self._counter(pair).charge(cost, self._clock())
+
+    def _counter(self, pair: str) -> Counter:
+        counter = self._orders.setdefault(pair, Counter(self.order_limit, ORDERS_A_SECOND))
+        counter.limit = self.order_limit
+        return counter

@@ -235,6 +235,9 @@ def test_a_counter_runs_down_with_time():
     with pytest.raises(VenueError, match="full"):
         counter.add(1, 999, "full")
     counter.add(1, 1_000, "full")
+    counter.charge(5, 1_000)
+    assert counter.value == 2, "a cancel is never refused, and later orders wait for it"
+    counter.add(1, 2_000, "full")
 
 
 @given(st.integers(0, 2**80 - 1))
