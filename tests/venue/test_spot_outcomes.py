@@ -1,5 +1,6 @@
 """Our venue on Binance spot and on Kraken, through real ccxt: the outcome table, look-ups, lists, trades, and coins that are no position."""
 
+import aiohttp
 import pytest
 
 from holdfast.contracts.codes import Code, OrderState
@@ -256,3 +257,30 @@ async def test_ids_are_rendered_for_the_venue_and_read_back(stage):
     foreign = "686004b7c577787d597266f5a39f13d"
     assert ways.ours(foreign) == foreign
     assert len(ways.named(OURS)) == (32 if stage.wire == "kraken" else 31)
+
+
+async def test_an_event_of_the_stream_makes_an_order_be_asked_about_at_once(stage):
+    """Binance spot's, over its WebSocket API; Kraken's names no client order id through ccxt, so it is not listened to."""
+    stage.adapter.listen()
+    if stage.wire == "kraken":
+        assert stage.adapter.stream is None
+        return
+    for round_ in range(2):
+        await until(lambda: stage.server.listeners)
+        order_id = numbered(round_)
+        await stage.send(stage.row(order_id, type="limit", price="41000"))
+        for _ in range(4):
+            await stage.adapter.poll(now_ms=stage.clock.now)
+            stage.clock.now += 500
+        async with aiohttp.ClientSession(stage.server.url) as session:
+            for bid in ("40999", "42000"):
+                document = {"symbol": stage.symbol, "bid": bid, "ask": str(D(bid) + D("0.1"))}
+                await session.post("/sim/quote", json=document)
+        fills = []
+        for _ in range(400):
+            fills += (await stage.adapter.poll(now_ms=stage.clock.now)).fills
+            if fills:
+                break
+            await stage.clock.sleep(1)
+        assert {fill.order_id for fill in fills} == {order_id}
+        await stage.server.expire_listen_key()

@@ -60,7 +60,7 @@ _ALL = (
     ),
     Capability(
         "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,
-        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, note="no reduce-only orders",
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, listens=True, note="no reduce-only orders",
     ),
     Capability(
         "bybit", "Bybit", Kind.LINEAR, exercised=False, looks_up=False, reduces=True, algo_orders=False,
