@@ -105,7 +105,7 @@ def test_a_roi_that_closes_anything_is_a_longest_hold(tmp_path):
 def test_live_trading_there_is_paper_here_and_said(tmp_path):
     found, said, _ = loaded(tmp_path, dry_run=False)
     assert found.dry_run
-    assert "paper only" in said["dry_run"]
+    assert "stays on paper until" in said["dry_run"]
 
 
 def test_every_key_is_carried_over_explained_or_named(tmp_path):

@@ -190,9 +190,13 @@ class Journal:
     # -- exits that were refused -------------------------------------------------------------------------------------------
 
     def _blocked(self, update: Document, refusal: Document) -> None:
-        """INV-6: an exit is blocked only where there is nothing left to close. Exits name no quantity, or are the scanner's."""
+        """INV-6: an exit is blocked only where there is nothing left to close. Exits name neither quantity nor side, or are the
+        scanner's; an entry always names a side, and no quantity where its size was a value or a share.
+        """
         code, name = refusal["code"], refusal["intent_id"]
-        is_exit = refusal.get("attempted_quantity") is None or name.startswith("x-")
+        is_exit = name.startswith("x-") or (
+            refusal.get("attempted_quantity") is None and refusal.get("attempted_side") is None
+        )
         if code not in EXIT_REFUSALS:
             if is_exit:
                 text = f"exit {name} was refused as {code} (update {update['seq']})"
