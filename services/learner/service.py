@@ -90,8 +90,7 @@ class Learner:
         self.history = History(options.rules.keep_outcomes, ids)
         self._store_id = ""
         self._quality: ExitQuality | None = None
-        self.last_look = "not yet"
-        """What came of the last question, for people."""
+        self._last_look = ""
 
     # -- what is heard ----------------------------------------------------------------------------------------------------
 
@@ -194,7 +193,7 @@ class Learner:
 
     def wanted(self, question: Question, answer: Answer) -> list[Outgoing]:
         """The message to the ledger, unless it would say again what was said last."""
-        self.last_look = answer.why
+        self._last_look = answer.why
         log.info("%d outcomes looked at: %s", len(question.outcomes), answer.why)
         wish = answer.wish
         if wish is None:
@@ -217,6 +216,14 @@ class Learner:
         if self._quality is None:
             self._quality = exit_quality(list(self.history.kept.values()))
         return self._quality
+
+    @property
+    def last_look(self) -> str:
+        """What came of the last question, for people."""
+        least = self._options.aims.least_trades
+        return (
+            self._last_look or f"nothing looked at yet: {len(self.history.kept)} outcomes, {least} are needed"
+        )
 
     def beat(self) -> dict[str, Any]:
         """Heartbeat fields."""

@@ -6,7 +6,8 @@ import pytest
 
 from holdfast import state
 from holdfast.contracts.rows import NavRow, TotalRow
-from tests.unit._state import BTC, ETH, T0, D, Rig, one_loop, position, tick
+from holdfast.contracts.streams import HEARTBEAT, LEARNER
+from tests.unit._state import BTC, ETH, T0, D, Rig, entry, heartbeat, one_loop, position, tick
 
 MINIMAL = {"portfolio": {"nav": 4093.43, "dd_pct": 0.0326}, "per_symbol": {}}
 
@@ -51,6 +52,25 @@ async def test_the_numbers_are_those_of_the_ledger_and_the_prices(tmp_path):
     assert portfolio["dd_pct"] == pytest.approx(900 / 102_000)
     assert (portfolio["win_rate"], portfolio["nav_stale"], portfolio["var_nav_pct"]) == (0.75, [], None)
     assert file_of(tmp_path)["per_symbol"][BTC]["pnl"] == 1_100
+
+
+async def test_exit_quality_is_what_the_learner_says_and_null_where_it_is_silent(tmp_path):
+    rig = await one_loop(tmp_path, position())
+    assert set(file_of(tmp_path)["exit_quality"].values()) == {None}
+
+    details = {
+        "outcomes": "40",
+        "premature_share": "0.25",
+        "average_slip_pct": "-0.01",
+        "average_hold_s": "lots",
+    }
+    said = heartbeat(LEARNER, at=rig.clock.now, details=details)
+    await rig.publisher.on_heartbeats([entry(HEARTBEAT, said, rig.clock.now)])
+    await rig.beats()
+    await rig.loop()
+    found = file_of(tmp_path)["exit_quality"]
+    assert (found["outcomes"], found["premature_share"], found["average_slip_pct"]) == (40, 0.25, -0.01)
+    assert (found["average_hold_s"], found["stops"]) == (None, None)
 
 
 async def test_what_has_no_price_leaves_nav_where_it_was(tmp_path):

@@ -263,6 +263,7 @@ async def test_its_heartbeat_has_the_figures_that_pages_and_files_show():
     await stage.hears(*peaks(4))
     details = stage.learner.beat()["details"]
     assert (details["mode"], details["frozen"], details["outcomes"]) == ("apply", "true", "4")
+    assert details["last_look"] == "nothing looked at yet: 4 outcomes, 60 are needed"
     found = exit_quality(details)
     assert (found["stops"], found["average_hold_s"]) == (4, D("120.001"))
     assert found["average_slip_pct"] == pytest.approx(D("1.111"), abs=D("0.001"))
