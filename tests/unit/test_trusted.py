@@ -39,7 +39,7 @@ def value_of(name: str, annotation: Any) -> st.SearchStrategy[Any]:
     if bare is bool:
         return st.booleans()
     if bare is int:
-        return st.integers(1, 10**12)
+        return st.integers(1, 10**9 if name in {"version", "based_on", "restores"} else 10**12)
     if bare is str:
         level = name in LEVELS or (name in {"take_profit", "stop_loss"})
         return st.sampled_from(["43000", "5%", "0.5%"] if level else ["main", "BTC/USDT", "a-1"])
