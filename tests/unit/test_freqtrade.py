@@ -104,7 +104,7 @@ def test_a_roi_that_closes_anything_is_a_longest_hold(tmp_path):
 
 def test_live_trading_there_is_paper_here_and_said(tmp_path):
     found, said, _ = loaded(tmp_path, dry_run=False)
-    assert found.dry_run
+    assert not found.live
     assert "stays on paper until" in said["dry_run"]
 
 

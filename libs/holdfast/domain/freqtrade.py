@@ -142,7 +142,10 @@ def _money(config: Mapping[str, Any], to: Moved, fee_pct: Decimal) -> None:
         to.put("ledger", base_currency=config["stake_currency"])
     to.put("paper", fee_pct=fee_pct, maker_fee_pct=fee_pct)
     if not config.get("dry_run", True):
-        to.say("dry_run", "was false: here everything stays on paper until two settings and limits are set by hand, see docs/live.md")
+        to.say(
+            "dry_run",
+            "was false: here everything stays on paper until two settings and limits are set by hand, see docs/live.md",
+        )
 
 
 def _market(to: Moved, leverages: Sequence[Decimal], *, futures: bool) -> None:
