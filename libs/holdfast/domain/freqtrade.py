@@ -287,10 +287,10 @@ def _pairs(config: Mapping[str, Any], to: Moved) -> None:
             "feed",
             spec=f"ccxt:{exchange.get('name', 'binance')}?symbols={','.join(pair for _, pair in symbols)}",
         )
-        to.put("producers.freqtrade", symbols=sorted({symbol for symbol, _ in symbols}))
         to.say(
             "exchange.pair_whitelist",
-            "prices are followed for these (needs ccxt); a strategy that signs as freqtrade (`holdfast keys new freqtrade`) may trade these alone",
+            "prices are followed for these (needs ccxt), and nothing refuses another; for that: `holdfast keys new freqtrade`, then [producers.freqtrade]"
+            f" symbols = {json.dumps(sorted({symbol for symbol, _ in symbols}))}",
         )
     if blacklist:
         to.say("exchange.pair_blacklist", "is taken off the whitelist; nothing else refuses a symbol")
