@@ -69,7 +69,7 @@ class Dispatcher:
         self._cancels: dict[str, int] = {}
         self.lookups: dict[str, _LookUp] = {}
         self.compare_soon = False
-        """An exchange has refused an exit: perhaps there is nothing left to close, and somebody should look."""
+        """An exchange has refused or cut an exit: perhaps there is less left to close than we believe."""
         self.missing: dict[str, str] = {}
         """Orders that the venue had shown and shows no more."""
 
@@ -175,6 +175,9 @@ class Dispatcher:
         self._quiet[row.order_id] = (self._clock.monotonic_ms() + LAZY_MS, outcome.venue_order_id)
         return []
 
+    def _doubt(self, row: OrderRow) -> None:
+        self.compare_soon |= row.role is not Role.ENTRY and (row.account, row.exchange) in self._guard.remotes
+
     def _say(
         self,
         row: OrderRow,
@@ -224,6 +227,8 @@ class Dispatcher:
         kind = ENDS.get(order.state)
         if kind is None:
             return []
+        if order.code is Code.UNFILLED:
+            self._doubt(row)
         return self._say(
             row,
             kind,

@@ -71,9 +71,9 @@ class Reconciler:
         self._foreign: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
         """Trades of others in the window that was read last; missing where it could not be read."""
 
-    def soon(self) -> None:
-        """Compare at the next opportunity."""
-        self._due = self._clock.monotonic_ms()
+    def soon(self, after_ms: int = 0) -> None:
+        """Compare at the next opportunity, or at the first after so long."""
+        self._due = min(self._due, self._clock.monotonic_ms() + after_ms)
 
     async def run(self) -> list[Outgoing]:
         """Compare, if it is time to."""

@@ -41,6 +41,8 @@ log = logging.getLogger("holdfast.executor")
 SLOW_ANSWER_MS = 10_000
 """An intent that the ledger has not answered for this long is worth a warning."""
 MOST_WARNINGS = 20
+AFTER_A_DOUBT_MS = 1_500
+"""Until the ledger has the end of the exit that was refused or cut: while it moves, nothing is compared."""
 _NO_END = frozenset({ResultStatus.ACCEPTED, ResultStatus.UNKNOWN})
 
 
@@ -289,7 +291,7 @@ class Executor:
         await self.live.refresh()
         if self.dispatcher.compare_soon:
             self.dispatcher.compare_soon = False
-            self.reconciler.soon()
+            self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self.reconciler.run()
         outputs += self.marking.due()
         self.dispatcher.forget_old()

@@ -150,7 +150,7 @@ async def ccxt_venue(server, clock, *, symbols=("BTC/USDT", "ETH/USDT"), hedged=
 
 def impatient(adapter, ms=150):
     """Sends are given up so soon from now on: for faults that never answer."""
-    adapter._answer_ms = adapter.clients.trade.timeout = ms
+    adapter._answer_ms = adapter.clients.trade.timeout = adapter.clients.leave.timeout = ms
 
 
 def row(order_id="h1", *, clock, side="buy", quantity="0.1", send_in=2000, **fields):

@@ -105,7 +105,7 @@ async def bench(patience_ms=5_000):
             timeout_ms=10_000,
             limited=False,
         )
-        clients.trade.timeout = patience_ms
+        clients.trade.timeout = clients.leave.timeout = patience_ms
         try:
             yield server, clients, clock
         finally:

@@ -19,6 +19,20 @@ async def test_a_position_is_opened_and_closed():
         assert world.recorded_trades() == {str(trade.number) for trade in world.exchange.trades}
 
 
+async def test_an_exit_that_the_venue_cuts_to_what_is_held_ends_with_what_it_filled():
+    """Somebody has sold a part by hand, a moment ago: a reduce-only order becomes smaller than it was asked for, and is "filled"."""
+    async with live_world() as world:
+        await world.give(world.buy("0.1"))
+        await world.settle()
+        await world.pass_time(1_000)
+        world.exchange.by_hand("BTCUSDT", "SELL", D("0.04"))
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(6_000, step=500)
+        assert world.ours() == world.held() == {}, "not a minute later"
+        assert world.ledger.state.orders == {}
+
+
 async def test_an_order_without_an_answer_blocks_entries_lets_exits_pass_and_is_resolved():
     async with live_world() as world:
         await world.give(world.buy("0.1"))

@@ -45,7 +45,8 @@ class Death:
 
     async def dies_at_the_socket(self, *, behind):
         """The request is handed over, or it is not; the answer is never seen."""
-        trade = self.world.clients.trade
+        clients = self.world.clients
+        trade = clients.leave if self.is_exit else clients.trade
         fetch = trade.fetch
 
         async def last_words(*request, **named):

@@ -132,6 +132,23 @@ async def test_what_became_too_late_in_the_limiter_never_reaches_the_wire(stage)
     assert len(server.venue.log) == before
 
 
+async def test_a_burst_of_entries_in_the_limiter_holds_up_no_exit(stage):
+    """Each order costs 200 ms of ccxt's limiter; an exit behind twenty entries would come too late."""
+    server, adapter, clock = stage
+    for client in (adapter.clients.trade, adapter.clients.leave):
+        client.enableRateLimit = True
+        client.throttler.config["tokens"] = 0
+    burst = [row(f"h{number}", clock=clock, quantity="0.001") for number in range(20)]
+    entries = asyncio.ensure_future(adapter.submit(burst, now_ms=clock.now))
+    await until(lambda: server.venue.exchange.received)
+    exit_ = row("h99", clock=clock, side="sell", role="exit", reduce_only=True, position_id="p1")
+    (outcome,) = await adapter.submit([exit_], now_ms=clock.now)
+    assert outcome.kind is OutcomeKind.ACCEPTED
+    assert len(server.venue.exchange.received) < 15, "most entries still wait"
+    entries.cancel()
+    await asyncio.gather(entries, return_exceptions=True)
+
+
 async def test_a_wall_clock_that_was_put_back_does_not_let_a_late_order_out(stage):
     server, adapter, clock = stage
 

@@ -21,6 +21,13 @@ async def test_nothing_is_ordered_twice_and_nothing_is_lost(first):
     assert len(tally.faults) > 15
 
 
+async def test_histories_that_once_ended_badly_end_well():
+    """5062, 5246, 5449: a reduce-only exit that the exchange had cut to what was held, and called filled, was waited for for ever."""
+    tally = Tally()
+    await several((5062, 5246, 5449), STEPS, tally.take)
+    assert tally.bad == 0, tally.text()
+
+
 @pytest.mark.parametrize("naive", ["every error is a refusal", "every error is a refusal, and is sent again"])
 async def test_reading_an_exception_as_a_refusal_is_noticed(monkeypatch, naive):
     """What the manual of the library suggests: ExchangeError means that the same input gives the same error."""

@@ -1,4 +1,5 @@
-"""Two ccxt clients of one account: one sends and cancels, one reads and listens, so that no read stands before an exit in the limiter.
+"""Three ccxt clients of one account, each with a limiter of its own: `leave` sends exits and cancels, `trade` entries, `read` reads and
+listens. In one queue a burst of entries, or of reads, would stand before an exit until its time has passed (INV-6).
 
 What is done to ccxt, and nothing else: its own retries are off (it would send an order again, whatever became of the first);
 a guard stands where a request goes to the socket, behind the rate limiter, and stops what has become too late; its clock is
@@ -88,7 +89,9 @@ class Clients:
         options["options"] |= _OPTIONS.get(capability.exchange, {})
         if capability.receive_window_ms is not None:
             options["options"]["recvWindow"] = capability.receive_window_ms
-        self.trade = self._client(getattr(rest, capability.exchange), options, credentials.url)
+        self.trade, self.leave = (
+            self._client(getattr(rest, capability.exchange), options, credentials.url) for _ in range(2)
+        )
         self.read = self._client(getattr(pro, capability.exchange), options, credentials.url)
 
     def _client(self, cls: Callable[[dict[str, Any]], Any], options: dict[str, Any], url: str) -> Any:
@@ -134,15 +137,14 @@ class Clients:
             _sending.reset(token)
 
     async def load(self) -> None:
-        """Read the markets once, for both. Raises what ccxt raises."""
+        """Read the markets once, for all. Raises what ccxt raises."""
         await self.read.load_markets()
-        self.trade.set_markets(self.read.markets, self.read.currencies)
-        for name in _LEARNT:
-            if name in self.read.options:
-                self.trade.options[name] = self.read.options[name]
+        for client in (self.trade, self.leave):
+            client.set_markets(self.read.markets, self.read.currencies)
+            client.options |= {name: self.read.options[name] for name in _LEARNT if name in self.read.options}
 
     async def close(self) -> None:
-        for client in (self.trade, self.read):
+        for client in (self.trade, self.leave, self.read):
             try:
                 await client.close()
             except self.errors as error:

@@ -11,9 +11,10 @@ sent, later less often. `Clients` is what is done to ccxt, `outcomes` what an an
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, TimeInForce
+from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, Role, TimeInForce
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
@@ -121,9 +122,10 @@ class CcxtVenue(AccountReads):
 
     async def _create(self, row: OrderRow, attempt: Attempt, deadline: int) -> Outcome:
         """Never raises but for being canceled: whatever happens is an outcome."""
+        client = self.clients.trade if row.role is Role.ENTRY else self.clients.leave
         try:
             with self.clients.sending(attempt, wall=row.send_by, monotonic=deadline):
-                answer = await self.clients.trade.create_order(
+                answer = await client.create_order(
                     self._theirs[row.symbol],
                     row.type.value,
                     row.side.value,
@@ -165,7 +167,7 @@ class CcxtVenue(AccountReads):
 
     async def _cancel(self, row: OrderRow) -> Outcome:
         try:
-            await self.clients.trade.cancel_order(
+            await self.clients.leave.cancel_order(
                 None, self._theirs[row.symbol], {"clientOrderId": self._ways.named(row.order_id)}
             )
         except self.clients.not_found as error:
@@ -224,7 +226,17 @@ class CcxtVenue(AccountReads):
             ),
             "look-up",
         )
-        return None if found is None else self._read(found, row.symbol, f"look-up: {found.get('status')}")
+        if found is None:
+            return None
+        order = self._read(found, row.symbol, f"look-up: {found.get('status')}")
+        if order.state is OrderState.FILLED and order.filled < row.quantity:
+            return replace(
+                order,
+                state=OrderState.EXPIRED,
+                code=Code.UNFILLED,
+                evidence=f"closed with {canonical(order.filled)} of {canonical(row.quantity)}: the exchange has cut it",
+            )
+        return order
 
     def _read(self, row: Mapping[str, Any], symbol: str, evidence: str) -> VenueOrder:
         """An order of ccxt's, under our id, and noted."""
