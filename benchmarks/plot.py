@@ -55,10 +55,11 @@ def lines(title: str, at: list[float], panels: list[Panel], unit: str, dashed: s
         ]
         if least < 0:
             zero = bottom + (bottom - top) * least / (most - least)
-            parts += [
-                f'<line x1="{left}" y1="{zero:.1f}" x2="{width - right}" y2="{zero:.1f}" stroke="#999" stroke-dasharray="4 3"/>',
-                f'<text x="{left - 6}" y="{zero:.1f}" text-anchor="end">0</text>',
-            ]
+            parts.append(
+                f'<line x1="{left}" y1="{zero:.1f}" x2="{width - right}" y2="{zero:.1f}" stroke="#999" stroke-dasharray="4 3"/>'
+            )
+            if zero > top + 20 and zero < bottom - 12:  # not on the two others
+                parts.append(f'<text x="{left - 6}" y="{zero:.1f}" text-anchor="end">0</text>')
         for index, (label, values) in enumerate(series.items()):
             colour = "#000" if label == dashed else COLOURS[index % len(COLOURS)]
             dash = ' stroke-dasharray="6 4"' if label == dashed else ""
