@@ -26,7 +26,10 @@ def test_the_page_has_every_stream_message_and_code():
 
 
 def test_sentences_below_fields_are_on_the_page():
-    assert "In units of the instrument (contracts x contract_size). None closes everything." in page()
+    assert (
+        "In contracts of the instrument; on spot, units of the base currency. More than is held closes what is held."
+        in page()
+    )
     assert "INV-1: the book holds, or has in flight, the other side." in page()
 
 
