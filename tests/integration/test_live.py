@@ -104,6 +104,24 @@ def reconciled(live):
     return result.exit_code, [(row["ledger"], row["venue"], row["verdict"]) for row in rows]
 
 
+def key_of_main(live):
+    """What `holdfast doctor` says of the account."""
+    result = live.run("doctor", "--json", "--config", live.config)
+    return next(
+        (row["status"], row["found"]) for row in json.loads(result.stdout) if row["check"] == "account main"
+    )
+
+
+def test_the_doctor_says_what_a_key_may_do(live):
+    off = "live, but HOLDFAST_LIVE is not yes: it trades nothing"
+    assert key_of_main(live) == ("ok", f"{off}; its key at binanceusdm may not withdraw; clocks agree")
+    live.server.venue.exchange.account.can_withdraw = True
+    assert key_of_main(live) == ("failure", "its key at binanceusdm may withdraw")
+    (live.directory / "secrets" / "key").chmod(0o644)
+    status, found = key_of_main(live)
+    assert (status, "key_file" in found, KEY in found) == ("failure", True, False)
+
+
 def test_entries_a_lost_answer_an_exit_of_the_scanner_and_no_secret_anywhere(live, caplog):
     live.wait(
         lambda: "filled 1 at" in live.run("intent", "buy", BTC, "1", *LIVE).output

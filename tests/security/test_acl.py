@@ -28,7 +28,7 @@ WRITES = {
         "ledger.outcome",
     }
     | COMMON,
-    "executor": {"order.reserve", "order.status", "fill"} | COMMON,
+    "executor": {"order.reserve", "order.status", "fill", "nav.mark"} | COMMON,
     "exit_scanner": {"order.intent.exit", "exit.adjust", "exit.evaluated"} | COMMON,
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
@@ -64,6 +64,7 @@ WORK_OF = {
         "control",
         "exit.thresholds",
         "trade.outcome",
+        "nav.mark",
     },
     "alerts": {"alert.ack"},
 }

@@ -1,4 +1,4 @@
-"""`doctor`: everything a support person would ask, answered at once: versions, clock, disk, store, bus, locks, services.
+"""`doctor`: everything a support person would ask, answered at once: versions, clock, disk, store, bus, locks, services, keys.
 
 A check never repairs and never waits long. Each says ok, warning or failure, what it found, and what to do about it.
 Exit code 0 when nothing has failed (warnings are allowed), 1 otherwise.
@@ -48,9 +48,15 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
-    """Versions, clock, disk, store, bus, locks, services: what a support person would ask. Exit code 1 when a check fails."""
+    """Versions, clock, disk, store, bus, locks, services, keys: what a support person would ask. Exit code 1 when a check fails."""
     settings = settings_of(directory, config)
-    findings = [*_here(settings), *_store(settings), *_locks(settings), *_on_the_bus(settings)]
+    findings = [
+        *_here(settings),
+        *_store(settings),
+        *_locks(settings),
+        *_on_the_bus(settings),
+        *_accounts(settings),
+    ]
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -279,3 +285,60 @@ async def _services(client: "Client") -> list[Finding]:
         status = FAILURE if not row["alive"] else WARNING if trouble or other else OK
         findings.append(Finding(row["service"], status, found, trouble or other))
     return findings
+
+
+# -- accounts ---------------------------------------------------------------------------------------------------------------
+
+
+def _accounts(settings: "Settings") -> Iterator[Finding]:
+    """Whether each account trades real money, and what the exchange says of a live one's key and clock. Nothing is changed there."""
+    from holdfast.cli.asking import in_loop
+    from holdfast.runtime.faults import Terminal
+    from holdfast.runtime.live_settings import live_accounts, meant_live
+
+    meant, live = meant_live(settings), live_accounts(settings)
+    for name in settings.accounts:
+        check = f"account {name}"
+        if name not in meant:
+            yield Finding(check, OK, "paper, no keys")
+            continue
+        state = "LIVE" if name in live else "live, but HOLDFAST_LIVE is not yes: it trades nothing"
+        try:
+            found = in_loop(_key(settings, name))
+        except Terminal as error:
+            yield Finding(check, FAILURE, f"{state}; {error}", "see docs/live.md")
+        else:
+            yield (
+                found
+                if found.status == FAILURE
+                else Finding(check, found.status, f"{state}; {found.found}", found.advice)
+            )
+
+
+async def _key(settings: "Settings", name: str) -> Finding:
+    """What the exchange says of an account's key. Raises Terminal where its settings or its files are wrong."""
+    from holdfast.runtime.clock import SystemClock
+    from holdfast.venues.live import connect
+    from holdfast.venues.port import VenueUnreadable
+
+    check, exchange = f"account {name}", settings.account[name].exchange
+    try:
+        venue = await connect(settings, name, SystemClock())
+        try:
+            withdraws = await venue.can_withdraw()
+        finally:
+            await venue.close()
+    except VenueUnreadable as error:
+        return Finding(check, FAILURE, f"{exchange} cannot be read: {error}", "is it reachable from here?")
+    if withdraws:
+        return Finding(
+            check, FAILURE, f"its key at {exchange} may withdraw", "make one that may only read and trade"
+        )
+    if withdraws is None:
+        return Finding(
+            check,
+            WARNING,
+            f"{exchange} does not say what its key may do",
+            "look there that it may not withdraw",
+        )
+    return Finding(check, OK, f"its key at {exchange} may not withdraw; clocks agree")
