@@ -95,11 +95,14 @@ def test_a_trail_that_a_stretch_has_raised_is_filled_at_its_last_price_and_later
     assert ended(outcome(points=later, row=row)) == (R.TRAILING_STOP, D("107.8"), 60.0)
 
 
+ONLY_THEN = "trailing.activation_pct=0.2 trailing.only_after_activation=on"
+
+
 def test_a_close_trail_earns_nothing_on_a_fair_game():
     """Stretches of a random walk: a trail much closer than a stretch is wide must not make money."""
     rng = np.random.default_rng(11)
     profits = []
-    for number in range(150):
+    for number in range(600):
         walk = 100 + np.cumsum(rng.standard_normal(20 * 30) * 0.1).reshape(20, 30)
         points = [
             candle_point(
@@ -107,10 +110,10 @@ def test_a_close_trail_earns_nothing_on_a_fair_game():
             )
             for n, leg in enumerate(walk)
         ]
-        row = {"terms": "trailing.distance_pct=0.2", "entry_price": points[0].first}
+        row = {"terms": f"trailing.distance_pct=0.2 {ONLY_THEN}", "entry_price": points[0].first}
         profits.append(outcome_under(outcome(points=points, name=f"p{number}", row=row)).profit_ratio)
     mean, error = np.mean(profits), np.std(profits) / np.sqrt(len(profits))
-    assert abs(mean) < 3 * error
+    assert abs(mean) < 2 * error
     assert error < 0.001
 
 
