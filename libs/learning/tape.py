@@ -2,8 +2,10 @@
 
 A stretch of the path (`PathPoint`) says where the price was, not in which order. The convention, the same for every stretch: its
 first price, then the worst for the position, then the best, then the last. The first three are shown at its beginning, the last at
-its end. A stretch of one price is shown once. From the first price on a stretch is one continuous movement, so that a level on
-the way is met at the level; between stretches the price jumps, and what it has jumped over exits at the price it got.
+its end. A stretch of one price is shown once. From the first price to the worst and on to the best is one continuous movement, so
+that a level on the way is met at the level. To the last price it is a jump, as between stretches, and what a jump has gone over exits at
+the price it got: a stop that this stretch's own best price has raised is filled at its last price, never at the raised level. For nobody
+knows how often the price turned round on its way up; filling a close trail right below the top would earn what no market pays.
 
 Predictions and a soft close come at their own times: the rules are asked again then, at the stretch's last price.
 
@@ -83,9 +85,9 @@ def tape_of(outcome: TradeOutcome) -> Tape:
             shown += (Shown(point.at, worst, moved=True), Shown(point.at, best, moved=True))
         while times and times[0] <= end:
             looks.append(len(shown))
-            shown.append(Shown(max(times.popleft(), point.at), point.last, moved=several))
+            shown.append(Shown(max(times.popleft(), point.at), point.last, moved=False))
         if several:
-            shown.append(Shown(end, point.last, moved=True))
+            shown.append(Shown(end, point.last, moved=False))
     ahead = np.array([float(one.price) for one in shown], dtype=np.float64)
     return Tape(
         outcome=outcome,

@@ -3,6 +3,7 @@
 from decimal import Decimal as D  # noqa: N817
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -85,9 +86,35 @@ def test_the_nearest_level_on_the_way_comes_first():
     assert ended(up) == (R.EXTRAORDINARY_PROFIT, D(107), 0.0)
 
 
-def test_a_trail_is_raised_by_the_best_price_and_met_on_the_way_back():
-    trade = outcome(points=[candle_point(T0, 100, 99, 110, 101)], row={"terms": "trailing.distance_pct=2"})
-    assert ended(trade) == (R.TRAILING_STOP, D("107.8"), 0.0)
+def test_a_trail_that_a_stretch_has_raised_is_filled_at_its_last_price_and_later_at_the_level():
+    """Right below the top would be what no market pays: nobody knows how often the price turned round on its way there."""
+    row = {"terms": "trailing.distance_pct=2"}
+    within = outcome(points=[candle_point(T0, 100, 99, 110, 101)], row=row)
+    assert ended(within) == (R.TRAILING_STOP, D(101), 0.0)
+    later = [candle_point(T0, 100, 99, 110, 109), candle_point(T0 + 60_000, 109, 104, 109, 105)]
+    assert ended(outcome(points=later, row=row)) == (R.TRAILING_STOP, D("107.8"), 60.0)
+
+
+ONLY_THEN = "trailing.activation_pct=0.2 trailing.only_after_activation=on"
+
+
+def test_a_close_trail_earns_nothing_on_a_fair_game():
+    """Stretches of a random walk: a trail much closer than a stretch is wide must not make money."""
+    rng = np.random.default_rng(11)
+    profits = []
+    for number in range(600):
+        walk = 100 + np.cumsum(rng.standard_normal(20 * 30) * 0.1).reshape(20, 30)
+        points = [
+            candle_point(
+                T0 + n * 60_000, *(round(float(v), 4) for v in (leg[0], leg.min(), leg.max(), leg[-1]))
+            )
+            for n, leg in enumerate(walk)
+        ]
+        row = {"terms": f"trailing.distance_pct=0.2 {ONLY_THEN}", "entry_price": points[0].first}
+        profits.append(outcome_under(outcome(points=points, name=f"p{number}", row=row)).profit_ratio)
+    mean, error = np.mean(profits), np.std(profits) / np.sqrt(len(profits))
+    assert abs(mean) < 2 * error
+    assert error < 0.001
 
 
 def test_what_a_person_commanded_ends_the_trade_on_any_thresholds():
