@@ -65,7 +65,7 @@ class CcxtVenue(AccountReads):
         self._late: set[asyncio.Task[Any]] = set()
         self.stream: UserStream | None = None
 
-    def listen(self) -> None:
+    def follow(self) -> None:
         """From now on hear of orders by the user's stream, too, where the exchange has one."""
         if self.capability.listens and self.stream is None:
             self.stream = UserStream(

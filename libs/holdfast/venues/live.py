@@ -40,7 +40,7 @@ async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     venue = await connect(settings, name, clock)
     try:
         await check(venue, one)
-        venue.listen()
+        venue.follow()
     except BaseException:
         await venue.close()
         raise
