@@ -327,7 +327,7 @@ async def what_is_pending_one_by_one(bench: Bench) -> Any:
     await bench.read_new(count=1)
 
     async def first_is_idle() -> bool:
-        return await bench.idle_ms() >= 100
+        return await bench.idle_ms() >= 200
 
     await wait_until(first_is_idle, "an entry to be idle")
     await bench.read_new("d", count=1)
