@@ -194,6 +194,24 @@ def test_a_late_fill_that_opposes_newer_entries_turns_them_out_and_disputes_the_
     assert m.answer(entry("next")) == ("blocked", Code.BOOK_DISPUTED)
 
 
+def test_an_exit_that_is_told_before_the_entry_it_reduced_disputes_nothing_and_the_late_fill_sets_it_right():
+    m = Mem()
+    p = m.open()
+    m.do(entry("more"))
+    m.do(leave("first", type="limit", price="120"))
+    m.do(leave("stop", position_id=p.position_id, reason="stop_loss"))
+    assert m.order("first").displaced, "and yet it fills"
+    m.do(fill("a", "o-first", "sell", "1"))
+
+    m.do(fill("b", "o-stop", "sell", "0.3"))  # at the venue it reduced what `more` had bought
+    assert m.position().side == "short"
+    assert m.book.disputed is None
+    assert (m.order("more").state, m.order("more").displaced) == (OrderState.CANCELING, True)
+
+    m.do(fill("late", "o-more", "buy", "0.3"))
+    assert (m.state.position(m.book.book_id), m.book.disputed) == (None, None)
+
+
 def test_a_fill_through_zero_closes_and_opens():
     m = Mem()
     m.open()

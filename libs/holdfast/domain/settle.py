@@ -154,7 +154,7 @@ def _fold(
         state.put_position(row, change)
     held = state.position(book.book_id)
     if held is not None and held.side is not state.books[book.book_id].side:
-        _disown_entries(state, book.book_id, held, change, now_ms)
+        _disown_entries(state, book.book_id, held, order, change, now_ms)
         state.put_book(state.books[book.book_id].evolve(side=held.side), change)
     if held is not None and book.leg is not Leg.NET and held.side.value != book.leg.value:
         dispute(
@@ -205,12 +205,21 @@ def _release(state: LedgerState, book: str, closed: PositionRow, change: Change,
             state.put_order(to_canceling(row, Code.POSITION_GONE, now_ms, displaced=True), change)
 
 
-def _disown_entries(state: LedgerState, book: str, held: PositionRow, change: Change, now_ms: int) -> None:
-    """A fill has turned the book to the other side: entries of the old side are canceled and no longer hold it."""
+def _disown_entries(
+    state: LedgerState, book: str, held: PositionRow, by: OrderRow | None, change: Change, now_ms: int
+) -> None:
+    """A fill has turned the book to the other side: entries of the old side are canceled and no longer hold it.
+
+    An exit cannot open anything at a venue: where one seems to have turned the book, the fill that it reduced is still on its
+    way to us, and sets it right. Anything else that turns a book is disputed.
+    """
+    late = by is not None and by.role is not Role.ENTRY and by.reduce_only
     for row in state.live_entries(book):
         opens = PositionSide.LONG if row.side is Side.BUY else PositionSide.SHORT
         if opens is not held.side:
             state.put_order(to_canceling(row, Code.OPPOSED, now_ms, displaced=True), change)
+            if late:
+                continue
             dispute(
                 state,
                 state.books[book],
