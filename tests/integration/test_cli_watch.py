@@ -35,20 +35,20 @@ def test_check_is_consistent_with_positions_and_without(desk):
 
 
 def test_check_is_partial_when_a_service_warns(desk):
-    desk.publish(Out(HEARTBEAT, _beat(desk, "learner", warnings=["the disk is slow"])))
+    desk.publish(Out(HEARTBEAT, _beat(desk, "demo", warnings=["the disk is slow"])))
     result = desk.run("check")
     assert result.exit_code == 1
-    assert "learner: the disk is slow" in result.stdout
-    desk.publish(Out(HEARTBEAT, _beat(desk, "learner")))
+    assert "demo: the disk is slow" in result.stdout
+    desk.publish(Out(HEARTBEAT, _beat(desk, "demo")))
     desk.wait(lambda: desk.run("check").exit_code == 0)
 
 
 def test_check_is_critical_when_a_source_cannot_be_trusted(desk):
-    desk.publish(Out(HEARTBEAT, _beat(desk, "learner", unreadable="no idea")))
+    desk.publish(Out(HEARTBEAT, _beat(desk, "demo", unreadable="no idea")))
     result = desk.run("check")
     assert result.exit_code == 2
-    assert "learner cannot trust what it reads: no idea" in result.stdout
-    desk.publish(Out(HEARTBEAT, _beat(desk, "learner")))
+    assert "demo cannot trust what it reads: no idea" in result.stdout
+    desk.publish(Out(HEARTBEAT, _beat(desk, "demo")))
 
 
 def _beat(desk: Desk, service: str, **fields):

@@ -261,7 +261,7 @@ async def test_ids_are_rendered_for_the_venue_and_read_back(stage):
 
 async def test_an_event_of_the_stream_makes_an_order_be_asked_about_at_once(stage):
     """Binance spot's, over its WebSocket API; Kraken's names no client order id through ccxt, so it is not listened to."""
-    stage.adapter.listen()
+    stage.adapter.follow()
     if stage.wire == "kraken":
         assert stage.adapter.stream is None
         return

@@ -10,7 +10,7 @@ from venue_sim.faults import Fault, Kind
 async def stage():
     clock = HandClock()
     async with venue(clock) as server, ccxt_venue(server, clock) as adapter:
-        adapter.listen()
+        adapter.follow()
         await until(lambda: server.listeners)
         yield server, adapter, clock
 
