@@ -4,6 +4,7 @@ The one writer holds a session advisory lock; the epoch in the `store` row is ch
 a session can die while its process still believes that it holds the lock.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,4 +79,8 @@ class PostgresDriver:
         )
 
     def close(self) -> None:
+        """The lock is given back first: a server notices the end of a connection only a moment later."""
+        with suppress(self._psycopg.Error):  # a connection that is lost has lost its lock, too
+            self._connection.rollback()
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
