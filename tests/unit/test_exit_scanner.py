@@ -333,7 +333,9 @@ async def test_what_a_displaced_exit_filled_all_the_same_leaves_the_rest_to_the_
     (rest,) = await desk.end(stop, CANCELED, code=Code.DISPLACED)
     assert (rest.reason, rest.attempt, rest.quantity) == (ExitReason.STOP_LOSS, held.exit_attempts + 1, None)
     await desk.accept(rest)
-    assert await desk.end(rest, ResultStatus.REJECTED, code=Code.VENUE_REJECTED) == [], "the same once more is no news"
+    assert await desk.end(rest, ResultStatus.REJECTED, code=Code.VENUE_REJECTED) == [], (
+        "the same once more is no news"
+    )
 
 
 async def test_a_persons_limit_close_does_not_hold_up_the_stop_but_a_market_close_does() -> None:
