@@ -63,7 +63,7 @@ audit: .venv/.audit ## known faults of what is installed to run; says so where t
 fuzz: .venv/.fuzz ## every decoder, guided by coverage, for three minutes (Linux)
 	mkdir -p var/fuzz && $(BIN)/python -m tests.fuzz.atheris_decoders -max_total_time=180 -max_len=4096 -artifact_prefix=var/fuzz/ var/fuzz
 
-docs: .venv/.runtime ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
+docs: .venv/.exchange ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
 
