@@ -161,11 +161,15 @@ async def test_an_account_that_is_as_its_settings_say_is_opened(stage):
     ("changes", "state", "named"),
     [
         ({"symbols": '["DOGE/USDT"]'}, {}, r"\[account.main\] symbols: binanceusdm does not trade DOGE/USDT"),
-        ({}, {"skew_ms": -1_500}, "clock of this machine"),
-        ({}, {"skew_ms": 1_500}, "clock of this machine"),
+        ({}, {"skew_ms": -1_500}, r"\[account.main\] the clock of this machine"),
+        ({}, {"skew_ms": 1_500}, r"\[account.main\] the clock of this machine"),
         ({}, {"can_withdraw": True}, "key_file: this key may withdraw"),
-        ({}, {"hedged": True}, r"hedging.symbols: .*hedge mode"),
-        ({"more": '[hedging]\nsymbols = ["BTC/USDT"]'}, {}, r"hedging.symbols: .*one-way mode"),
+        ({}, {"hedged": True}, r"hedging.symbols: \[account.main\] .*hedge mode"),
+        (
+            {"more": '[hedging]\nsymbols = ["BTC/USDT"]'},
+            {},
+            r"hedging.symbols: \[account.main\] .*one-way mode",
+        ),
         (
             {"symbols": '["BTC/USDT", "ETH/USDT"]', "more": '[hedging]\nsymbols = ["BTC/USDT"]'},
             {"hedged": True},
