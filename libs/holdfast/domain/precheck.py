@@ -386,4 +386,5 @@ def _request(
         sizing=None,
         min_quantity=ZERO,
         replaces=None,
+        stop_price=None,
     )
