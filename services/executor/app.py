@@ -1,13 +1,16 @@
-"""Wiring of the executor: locks, one venue per account, lanes of the live ones, and who is called for which stream."""
+"""Wiring of the executor: which accounts, their lease and locks, a venue each, lanes of the live ones, and who is called for which stream."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 
-from holdfast.bus.app import ServiceApp
+from holdfast.bus.app import Publish, ServiceApp
 from holdfast.bus.seams import Seams
 from holdfast.contracts.base import ContractViolation
+from holdfast.contracts.messages import LedgerUpdated
 from holdfast.contracts.streams import (
     EXECUTOR,
+    HEARTBEAT,
     INTENT_RESULT,
     MARKET_TICK,
     ORDER_INTENT,
@@ -15,21 +18,26 @@ from holdfast.contracts.streams import (
     intent_stream,
 )
 from holdfast.contracts.trusted import Tables
+from holdfast.contracts.wire import Outgoing
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.runtime.faults import Terminal
 from holdfast.runtime.live_settings import check_switch, live_accounts
-from holdfast.runtime.locks import AlreadyHeld, Held
+from holdfast.runtime.locks import AlreadyHeld, Held, place_of
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
 from holdfast.venues.port import Rules, Venue, VenueUnreadable
 from services.executor.guard import Key
 from services.executor.lanes import Lane, first_answers
+from services.executor.lease import Lease
 from services.executor.service import Executor
+from services.executor.share import Share
 
 PAPER = "paper"
 TICK_EVERY_S = 0.2
+BEATS_BEFORE_START = 200
+"""Entries of heartbeat that are read at start: every service's last ones."""
 TICKS_BEFORE_START = 500
 """Entries of market.tick that are read at start, so that entries need not wait for the next tick."""
 
@@ -69,7 +77,8 @@ class Premises:
         self, settings: Settings, seams: Seams, open_venue: Callable[[Settings, str], Venue]
     ) -> None:
         self._settings, self._seams, self._open_venue = settings, seams, open_venue
-        self._live = live_accounts(settings)
+        self._accounts = settings.served()
+        self._live = {name: one for name, one in live_accounts(settings).items() if name in self._accounts}
         self._locks: dict[str, Held] = {}
         self.venues: dict[Key, Venue] = {}
         self.lanes: list[Lane] = []
@@ -80,29 +89,43 @@ class Premises:
             connect = partial(self._open_live, account)
             self.lanes.append(Lane((account, one.exchange), connect, self._take, closed, self._seams.clock))
 
-    async def open(self) -> None:
-        """One executor per account (INV-9).
+    async def check(self) -> None:
+        """What can be said of the settings before anybody is asked. Raises Terminal."""
+        check_switch(self._settings)
+        if self._live:
+            from holdfast.venues.live import preflight
 
-        Raises Terminal when another one runs, a record cannot be read, or a live account is not as its settings say, as far as its
+            preflight(self._settings, self._accounts)
+
+    def lock(self) -> str:
+        """One executor per account in this directory (INV-9): take every lock, or none; where they are. Raises AlreadyHeld."""
+        try:
+            for account in self._accounts:
+                if account not in self._locks:
+                    self._locks[account] = self._seams.hold(self._path(account), EXECUTOR, self._seams.clock)
+        except AlreadyHeld:
+            self._unlock()
+            raise
+        return place_of(self._path(self._accounts[0]))
+
+    def _path(self, account: str) -> Path:
+        return self._settings.dir / "locks" / f"executor-{account}.lock"
+
+    def _unlock(self) -> None:
+        while self._locks:
+            self._locks.popitem()[1].release()
+
+    async def open(self) -> None:
+        """The venues. Raises Terminal when a record cannot be read, or a live account is not as its settings say, as far as its
         exchange answers at once.
         """
-        check_switch(self._settings)
-        for account in self._settings.accounts:
-            self._locks[account] = self._lock(account)
-        for account in self._settings.accounts:
+        for account in self._accounts:
             if account not in self._live:
                 self._take(self._paper(account))
         await first_answers(self.lanes)
 
     def _take(self, venue: Venue) -> None:
         self.venues[venue.account, venue.exchange] = venue
-
-    def _lock(self, account: str) -> Held:
-        path = self._settings.dir / "locks" / f"executor-{account}.lock"
-        try:
-            return self._seams.hold(path, EXECUTOR, self._seams.clock)
-        except AlreadyHeld as error:
-            raise Terminal(str(error), EXIT_HELD) from error
 
     async def _open_live(self, account: str) -> Venue:
         from holdfast.venues.live import open_live
@@ -120,8 +143,7 @@ class Premises:
             await lane.close()
         for venue in self.venues.values():
             await venue.close()
-        for lock in self._locks.values():
-            lock.release()
+        self._unlock()
 
 
 def build(
@@ -131,7 +153,8 @@ def build(
     open_venue: Callable[[Settings, str], Venue] = paper_venue,
 ) -> ServiceApp:
     """The service, ready to run. *open_venue* opens the paper accounts; live ones go through `venues.live`."""
-    app = ServiceApp(EXECUTOR, settings, seams)
+    share = Share(settings)
+    app = ServiceApp(EXECUTOR, settings, seams, group=share.group)
     premises = Premises(settings, app.seams, open_venue)
     view = LedgerView(
         Tables(
@@ -149,28 +172,79 @@ def build(
         bus_fullness_pct=lambda: app.bus_fullness_pct,
     )
 
-    premises.lay(executor.guard.closed)
-    executor.lanes.update({lane.key: lane.news for lane in premises.lanes})
-    for lane in premises.lanes:
-        app.background(partial(lane.open, executor=executor))
-        app.background(partial(lane.send, executor=executor))
-    app.on_start(premises.open)
-    app.on_stop(premises.close)
-    app.ledger(view, on_reset=executor.on_reset, on_updates=executor.on_updates)
-    app.follow(INTENT_RESULT, executor.on_results, wanted=may_be_repeated)
-    app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
-    decode = executor.gate.decode
+    lease = Lease(
+        share.accounts, app.incarnation, clock=app.clock, ids=app.ids, view=view,
+        lease_ms=int(settings.executor.lease_s * 1000), lock=premises.lock,
+    )  # fmt: skip
+    app.on_start(premises.check)
     app.on_start(executor.gate.open)
-    app.work(ORDER_INTENT_EXIT, executor.on_exits, acks="handler", malformed="handler", decode=decode)
+    app.on_stop(premises.close)
+    _wait_for_the_lease(app, lease, premises, executor)
+    _follow(app, lease, view, executor)
+    _lay_lanes(app, lease, premises, executor)
+    decode = share.decoded(executor.gate.decode)
+    app.work(
+        ORDER_INTENT_EXIT, share.only(executor.on_exits), acks="handler", malformed="handler", decode=decode
+    )
     for stream in (ORDER_INTENT, *map(intent_stream, settings.producers)):
         app.work(
             stream,
-            executor.on_entries,
+            share.only(executor.on_entries),
             acks="handler",
             malformed="handler",
             batch=settings.executor.entry_batch,
             decode=decode,
         )
     app.every(TICK_EVERY_S, executor.on_time)
-    app.heartbeat(executor.heartbeat)
+    app.heartbeat(lambda: lease.beat(executor.heartbeat(), share.instance))
     return app
+
+
+def _wait_for_the_lease(app: ServiceApp, lease: Lease, premises: Premises, executor: Executor) -> None:
+    """No intent is read, and no venue opened, before the accounts are ours."""
+
+    async def open_venues() -> None:
+        executor.entitled(lease.epochs)
+        await premises.open()
+
+    async def begin() -> list[Outgoing]:
+        app.beat_soon()
+        return await executor.on_reset() + await executor.catch_up()
+
+    app.background(partial(lease.run, open_venues=open_venues, begin=begin))
+    app.follow(HEARTBEAT, lease.on_heartbeats, last=BEATS_BEFORE_START)
+    app.presence(lease.on_presence)
+    app.before_work(lease.serving.wait)
+
+
+def _follow(app: ServiceApp, lease: Lease, view: LedgerView, executor: Executor) -> None:
+    """The views: who only waits keeps them, too, so that it can go on at once."""
+
+    async def on_reset() -> list[Outgoing]:
+        if lease.held:
+            return await executor.on_reset()
+        lease.on_reset()
+        return []
+
+    async def on_updates(updates: Sequence[LedgerUpdated]) -> list[Outgoing]:
+        if lease.held:
+            return await executor.on_updates(updates)
+        lease.on_updates(updates)
+        return []
+
+    app.ledger(view, on_reset=on_reset, on_updates=on_updates)
+    app.follow(INTENT_RESULT, executor.on_results, wanted=may_be_repeated)
+    app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
+
+
+def _lay_lanes(app: ServiceApp, lease: Lease, premises: Premises, executor: Executor) -> None:
+    premises.lay(executor.guard.closed)
+    executor.lanes.update({lane.key: lane.news for lane in premises.lanes})
+
+    async def serve(publish: Publish, *, part: Callable[[Publish, Executor], Awaitable[None]]) -> None:
+        await lease.serving.wait()
+        await part(publish, executor)
+
+    for lane in premises.lanes:
+        app.background(partial(serve, part=lane.open))
+        app.background(partial(serve, part=lane.send))

@@ -317,8 +317,8 @@ class Intake:
     # -- the proposal -----------------------------------------------------------------------------------------------------------
 
     def epoch(self, account: str) -> int:
-        """The epoch of this incarnation for *account*."""
-        return self.epochs.get(account) or 1 + self._view.executors.get(account, 0)
+        """The epoch of this incarnation for *account*; of one that it does not serve, that of whoever does."""
+        return self.epochs.get(account) or self._view.executors.get(account, 0)
 
     def _answer(
         self, intent_id: str, content: str, intent: OrderIntent | None, proposal: Proposal

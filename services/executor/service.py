@@ -14,6 +14,7 @@ from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
 from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.inflight import InFlight
+from holdfast.domain.leases import EPOCHS, written
 from holdfast.domain.limits import Limits
 from holdfast.domain.precheck import Terms
 from holdfast.domain.view import LedgerView
@@ -83,9 +84,8 @@ class Executor:
             Prices(),
         )
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
-        self.live = LiveLimits(
-            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional
-        )
+        mine = {name: one for name, one in live_accounts(settings).items() if name in settings.served()}
+        self.live = LiveLimits(mine, self.guard, clock, self.inflight.exposure.account_notional)
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -104,6 +104,7 @@ class Executor:
         """Venues that are served by a lane of their own (`services.executor.lanes`), and what wakes it; not by the handlers below."""
         self._loaded = asyncio.Event()
         self._started_ms = 0
+        self._unseen: dict[str, Tick] = {}
         self._recognised: set[str] = set()
         """Accounts for which the ledger has shown our epoch."""
         self._held_back: list[Outgoing] = []
@@ -232,6 +233,11 @@ class Executor:
             if fills and isinstance(venue, PaperVenue):
                 await self.guard.read(key, "adopt", venue.adopt(fills, now_ms=self._clock.wall_ms()))
 
+    def entitled(self, epochs: Mapping[str, int]) -> None:
+        """The ledger has given us these: whoever shows a higher one has come after us."""
+        self.intake.epochs.update(epochs)
+        self._recognised.update(epochs)
+
     def _check_epochs(self, executors: Mapping[str, int], at: int | None) -> None:
         """Be above every executor that came before, and stop when one came after (INV-9).
 
@@ -278,6 +284,17 @@ class Executor:
         self.marking.take_ticks(batch)
         ticks = self.prices.take((entry.message for entry in batch if isinstance(entry.message, Tick)), now)
         outputs = self._take_held_back()
+        if not self._started_ms:
+            self._unseen.update({tick.symbol: tick for tick in ticks})
+        return outputs + await self._show(ticks, now)
+
+    async def catch_up(self) -> list[Outgoing]:
+        """The newest prices from before the start, for venues that have no others."""
+        unseen, self._unseen = self._unseen, {}
+        return await self._show(list(unseen.values()), self._clock.wall_ms())
+
+    async def _show(self, ticks: Sequence[Tick], now: int) -> list[Outgoing]:
+        outputs: list[Outgoing] = []
         for key in self._here():
             outputs += self.dispatcher.take_events(
                 await self.guard.read(key, "ticks", self._venues[key].on_ticks(ticks, now_ms=now))
@@ -350,9 +367,7 @@ class Executor:
                 "live_orders": str(len(self._view.orders)),
                 "looked_up": str(len(self.dispatcher.lookups)),
                 "prices": str(len(self.prices)),
-                "epochs": ",".join(
-                    f"{account}:{epoch}" for account, epoch in sorted(self.intake.epochs.items())
-                ),
+                EPOCHS: written(self.intake.epochs),
             },
         }
 

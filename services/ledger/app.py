@@ -81,6 +81,7 @@ def build(
     app.work(streams.EXIT_THRESHOLDS, ledger.on_work, batch=batch)
     app.work(streams.TRADE_OUTCOME, ledger.on_work, batch=OUTCOMES_AT_ONCE)
     app.work(streams.NAV_MARK, ledger.on_work, batch=batch)
+    app.work(streams.EXECUTOR_CLAIM, ledger.on_work, batch=batch)
     app.work(streams.SNAPSHOT_REQUEST, ledger.on_snapshot_requests, batch=batch)
     app.every(SNAPSHOT_CHECK_S, ledger.on_time)
     app.every(HEAL_EVERY_S, heal)

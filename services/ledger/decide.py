@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from holdfast.contracts.base import ContractViolation, Message
 from holdfast.contracts.codes import UpdateKind
 from holdfast.contracts.exit_messages import ExitAdjust, ExitThresholds
+from holdfast.contracts.leases import ExecutorClaim
 from holdfast.contracts.messages import Control, Fill, OrderReserve, OrderStatus
 from holdfast.contracts.outcomes import TradeOutcome
 from holdfast.contracts.portfolio import NavMark
 from holdfast.contracts.wire import digest
 from holdfast.domain.learning import learn
+from holdfast.domain.leases import claim
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.portfolio import take_mark
 from holdfast.domain.reservation import Rules
@@ -73,6 +75,8 @@ def decide(state: LedgerState, message: Message, known: Known, rules: Rules, now
         return control(state, message, now_ms)
     if isinstance(message, ExitAdjust):
         return adjust(state, message, now_ms)
+    if isinstance(message, ExecutorClaim):
+        return claim(state, message)
     if isinstance(message, ExitThresholds):
         return learn(state, message, rules.policy, rules.learning, now_ms)
     raise Terminal(f"the ledger has no handler for {type(message).__name__}")

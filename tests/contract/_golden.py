@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
+from holdfast.contracts import leases as l
 from holdfast.contracts import messages as m
 from holdfast.contracts import outcomes as o
 from holdfast.contracts import portfolio as p
@@ -159,6 +160,7 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     TRADE,
     m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot", of="outcomes", skip=10),
+    l.ExecutorClaim(**ABOUT, incarnation="life-2", epochs={"main": 3, "second": 1}),
     p.NavMark(**ABOUT, currency="USDT", navs={"main": D("99990.5")}, missing={"second": "no price of ETH/USDT yet"}),
     x.ExitAdjust(
         **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail",

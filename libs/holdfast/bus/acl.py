@@ -19,6 +19,7 @@ from holdfast.contracts.streams import (
     DASHBOARD,
     DEMO,
     EVERYONE,
+    EXECUTOR,
     HEARTBEAT,
     INTENT_RESULT,
     LEDGER,
@@ -117,7 +118,7 @@ def _service(name: str, every: tuple[Stream, ...], prefix: str) -> User:
     parts.append(f"({_keys('%R~', views, prefix)} {_LOOK})")
     if name == DASHBOARD:  # a timeline is made of every stream
         parts.append(f"(%R~{prefix}* {_LOOK})")
-    if name in {ALERTS, DASHBOARD, STATE_PUBLISHER}:  # who has ended shows by its connections
+    if name in {ALERTS, DASHBOARD, EXECUTOR, STATE_PUBLISHER}:  # who has ended shows by its connections
         parts.append("+client|list")
     if name == LEDGER:  # it keeps house, and its two streams without a cap
         every_work = [stream for stream in every if stream.reading is Reading.WORK]

@@ -58,9 +58,10 @@ class ServiceApp:
         seams: Seams | None = None,
         *,
         instance: str = "0",
+        group: str | None = None,
         serial: bool = False,
     ) -> None:
-        self.name, self.settings, self.instance = name, settings, instance
+        self.name, self.settings, self.instance, self.group = name, settings, instance, group or name
         self.seams = seams or Seams()
         self.clock = self.seams.clock
         self.ids = self.seams.ids(self.clock)
@@ -85,6 +86,7 @@ class ServiceApp:
             ]
             | None
         ) = None
+        self._gates: list[Callable[[], Coroutine[Any, Any, object]]] = []
         self._beat: Callable[[], dict[str, Any]] = dict
         self._exit: tuple[int, str] | None = None
         self._stopping: asyncio.Event | None = None
@@ -155,6 +157,14 @@ class ServiceApp:
 
     def on_start(self, run: Callable[[], Awaitable[None]]) -> None:
         self._starters.append(run)
+
+    def before_work(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """New work is read only after *run* has returned, however long that takes; views are followed meanwhile."""
+        self._gates.append(run)
+
+    def beat_soon(self) -> None:
+        """There is news for the heartbeat."""
+        self._beat_now.set()
 
     def on_stop(self, run: Callable[[], Awaitable[None]]) -> None:
         self._stoppers.append(run)
@@ -233,7 +243,10 @@ class ServiceApp:
             self._spawn(tasks, background(self.publish))
         if self._ledger is not None:
             await self._follow_ledger(tasks)
-        await self._start_working(tasks)
+        for gate in self._gates:
+            await self._unless_stopped(gate())
+        if not self._is_stopping:
+            await self._start_working(tasks)
 
     async def _reach_bus(self) -> None:
         try:
@@ -246,7 +259,7 @@ class ServiceApp:
 
     async def _create_groups(self) -> None:
         """Everybody's; where the bus has users, a service may create its own only."""
-        only = self.name if self.settings.bus.acl else None
+        only = self.group if self.settings.bus.acl else None
         await create_groups(self.client, self.settings.bus.prefix, self.settings.streams(), only)
 
     def _spawn(self, tasks: list[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
@@ -333,11 +346,19 @@ class ServiceApp:
             block_ms=self.settings.bus.block_ms,
         )
         self._spawn(tasks, feed.run())
+        await self._unless_stopped(loaded.wait())
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping is not None and self._stopping.is_set()
+
+    async def _unless_stopped(self, something: Coroutine[Any, Any, Any]) -> None:
+        """Wait for it, or until the service is to stop."""
         assert self._stopping is not None
-        stop, load = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(loaded.wait())
-        await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
+        stop, waiting = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(something)
+        await asyncio.wait({stop, waiting}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        load.cancel()
+        waiting.cancel()
 
     # -- work -----------------------------------------------------------------------------------------------------------
 
@@ -345,7 +366,7 @@ class ServiceApp:
         bus = self.settings.bus
         for work in self._works:
             worker = Worker(
-                work, service=self.name, consumer=f"{self.name}-{self.instance}", client=self.client, publisher=self.publisher, clock=self.clock,
+                work, service=self.name, group=self.group, consumer=f"{self.group}-{self.instance}", client=self.client, publisher=self.publisher, clock=self.clock,
                 block_ms=bus.block_ms, max_deliveries=bus.max_deliveries, patience_s=bus.store_patience_s, claim_idle_ms=bus.claim_idle_ms,
                 lock=self._serial,
             )  # fmt: skip
@@ -436,7 +457,7 @@ class ServiceApp:
     async def _measure(self) -> None:
         self.bus_fullness_pct = await fullness_pct(self.client)
         self._lag = await lag_and_pending(
-            self.client, self.name, [work.stream for work in self._works], self.settings.bus.prefix
+            self.client, self.group, [work.stream for work in self._works], self.settings.bus.prefix
         )
 
     def _heartbeat(self) -> Heartbeat:

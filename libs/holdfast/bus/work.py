@@ -69,6 +69,7 @@ class Worker:
         work: Work,
         *,
         service: str,
+        group: str | None = None,
         consumer: str,
         client: Redis,
         publisher: Publisher,
@@ -79,7 +80,7 @@ class Worker:
         claim_idle_ms: int,
         lock: asyncio.Lock | None = None,
     ) -> None:
-        self.work, self._service, self._consumer = work, service, consumer
+        self.work, self._service, self._group, self._consumer = work, service, group or service, consumer
         self._client, self._publisher, self._clock = client, publisher, clock
         self._block_ms, self._max_deliveries = block_ms, max_deliveries
         self._patience_ms, self._claim_idle_ms = int(patience_s * 1000), claim_idle_ms
@@ -102,7 +103,7 @@ class Worker:
         self._on_terminal = on_terminal
         self._subscription = reading.subscribe(
             self._name,
-            self._service,
+            self._group,
             self._consumer,
             count=self.work.batch,
             block_ms=self._block_ms,
@@ -151,7 +152,7 @@ class Worker:
         cursor, count = "0", 0
         while not self.stopping:
             reply = await self._client.xreadgroup(
-                self._service, self._consumer, {self._name: cursor}, count=self.work.batch
+                self._group, self._consumer, {self._name: cursor}, count=self.work.batch
             )
             entries: list[RawEntry] = [
                 (_id(entry_id), fields or None) for _, batch in _items(reply) for entry_id, fields in batch
@@ -175,7 +176,7 @@ class Worker:
 
     async def _abandoned(self) -> list[str]:
         rows = await self._client.xpending_range(
-            self._name, self._service, "-", "+", self.work.batch, idle=self._claim_idle_ms
+            self._name, self._group, "-", "+", self.work.batch, idle=self._claim_idle_ms
         )
         return [_id(row["message_id"]) for row in rows if _id(row["consumer"]) != self._consumer]
 
@@ -183,7 +184,7 @@ class Worker:
         """Own pending entries that we never saw. What is no longer pending is no longer in hand."""
         before = set(self._in_hand)
         rows = await self._client.xpending_range(
-            self._name, self._service, "-", "+", MOST_OWN, consumername=self._consumer
+            self._name, self._group, "-", "+", MOST_OWN, consumername=self._consumer
         )
         own = {_id(row["message_id"]): int(row["time_since_delivered"]) for row in rows}
         if len(own) < MOST_OWN:
@@ -194,7 +195,7 @@ class Worker:
     async def _take_up(self, entry_ids: list[str], idle_ms: int) -> None:
         """Claim and process. Redis drops an entry without content when it is claimed; we say that it was lost."""
         reply = await self._client.xclaim(
-            self._name, self._service, self._consumer, idle_ms, cast("list[Any]", entry_ids)
+            self._name, self._group, self._consumer, idle_ms, cast("list[Any]", entry_ids)
         )
         claimed = {_id(entry_id): fields or None for entry_id, fields in cast("list[Any]", reply)}
         for entry_id in entry_ids:

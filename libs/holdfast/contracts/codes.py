@@ -220,6 +220,7 @@ class UpdateKind(StrEnum):
     MAINTENANCE = "maintenance"
     LEARNED = "learned"
     MARKED = "marked"
+    CLAIMED = "claimed"
 
 
 class Code(StrEnum):

@@ -9,12 +9,13 @@ A VIEW is read by every instance for itself with plain XREAD: no group, no ackno
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 
 from holdfast.contracts import alarms
 from holdfast.contracts import exit_messages as x
+from holdfast.contracts import leases as l
 from holdfast.contracts import messages as m
 from holdfast.contracts import outcomes as o
 from holdfast.contracts import portfolio as p
@@ -149,6 +150,13 @@ NAV_MARK = _work(
     (EXECUTOR,),
     (LEDGER,),
 )
+EXECUTOR_CLAIM = _work(
+    "executor.claim",
+    l.ExecutorClaim,
+    "an executor takes accounts over: the ledger gives each epoch once",
+    (EXECUTOR,),
+    (LEDGER,),
+)
 EXIT_ADJUST = _work(
     "exit.adjust",
     x.ExitAdjust,
@@ -213,7 +221,7 @@ HEARTBEAT = _view(
     m.Heartbeat,
     "proof of life and of progress",
     (EVERYONE,),
-    (STATE_PUBLISHER, DASHBOARD, ALERTS),
+    (STATE_PUBLISHER, DASHBOARD, ALERTS, EXECUTOR),
     10_000,
 )
 DEAD_LETTER = _view(
@@ -237,7 +245,7 @@ ALERT_ACK = _work("alert.ack", alarms.AlertAck, "somebody has seen an alert", (D
 
 STREAMS: tuple[Stream, ...] = (
     ORDER_INTENT, ORDER_INTENT_EXIT, ORDER_RESERVE, ORDER_BLOCKED, INTENT_RESULT, ORDER_STATUS, FILL,
-    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, NAV_MARK, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
+    LEDGER_UPDATED, LEDGER_SNAPSHOT, LEDGER_TRADE, SNAPSHOT_REQUEST, NAV_MARK, EXECUTOR_CLAIM, EXIT_ADJUST, EXIT_EVALUATED, MARKET_TICK, PREDICTION,
     EXIT_THRESHOLDS, TRADE_OUTCOME, LEDGER_OUTCOME, CONTROL, HEARTBEAT, DEAD_LETTER, ALERT, ALERT_ACK,
 )  # fmt: skip
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in STREAMS}
@@ -254,6 +262,11 @@ RESERVED = frozenset({
 """Names that no producer may have: they are services, users of the bus, or the end of another stream's name."""
 
 
+def group_of(account: str) -> str:
+    """The consumer group of the executor that serves *account* alone; empty: of the one that serves all others."""
+    return f"{EXECUTOR}.{account}" if account else EXECUTOR
+
+
 @cache
 def intent_stream(producer: str) -> Stream:
     """The stream that *producer* alone writes to. An ACL cannot see arguments: who may XADD may also erase the stream, or use
@@ -268,6 +281,13 @@ def intent_stream(producer: str) -> Stream:
     )
 
 
-def with_producers(producers: Iterable[str]) -> tuple[Stream, ...]:
-    """The table, and a stream for each of *producers*."""
-    return (*STREAMS, *(intent_stream(name) for name in sorted(producers)))
+def with_producers(producers: Iterable[str], apart: Iterable[str] = ()) -> tuple[Stream, ...]:
+    """The table, and a stream for each of *producers*; with a group for each executor of an account that is *apart*."""
+    every = (*STREAMS, *(intent_stream(name) for name in sorted(producers)))
+    groups = tuple(group_of(account) for account in sorted(apart))
+    return tuple(
+        replace(stream, consumers=(*stream.consumers, *groups))
+        if groups and stream.reading is Reading.WORK and EXECUTOR in stream.consumers
+        else stream
+        for stream in every
+    )

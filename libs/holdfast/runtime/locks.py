@@ -24,6 +24,7 @@ from holdfast.runtime.clock import Clock, SystemClock
 
 ATTEMPTS, PAUSE_S = 10, 0.01
 """Whoever only asks who holds a lock takes it for an instant; that must not make a holder give up."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _ours: dict[str, int] = {}
 """Lock files that this process holds -> its process id (a forked child holds none)."""
 
@@ -124,6 +125,20 @@ def holder_of(path: Path | str) -> AlreadyHeld | None:
         return AlreadyHeld(path, _read(handle))
     finally:
         os.close(handle)
+
+
+def place_of(path: Path | str) -> str:
+    """Which lock this is, for comparison with others' words: the same text means the same file under the same kernel."""
+    path = Path(path)
+    try:
+        kernel = _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        kernel = socket.gethostname()
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return f"{kernel}:{_key(path)}"
+    return f"{kernel}:{found.st_dev}:{found.st_ino}"
 
 
 def _taken(handle: int) -> bool:

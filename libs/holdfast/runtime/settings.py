@@ -196,6 +196,20 @@ class ExecutorSettings(Section):
     max_tick_age_s: float = Field(
         60.0, gt=0, description="An entry needs a price younger than this, in wall seconds."
     )
+    apart: list[str] = Field(
+        default_factory=list,
+        description="Accounts with an executor process of their own, which knows no other account's keys.",
+    )
+    account: str = Field(
+        "",
+        description="The one of `apart` that this process serves; empty: all other accounts. `holdfast run executor --account NAME` sets it.",
+    )
+    lease_s: float = Field(
+        5.0,
+        ge=2,
+        le=60,
+        description="An executor that waits beside another, on another machine, takes over after so long a silence, in s.",
+    )
 
 
 class ScannerSettings(Section):
@@ -314,7 +328,7 @@ class Settings(Section):
     accounts: list[str] = Field(
         default_factory=lambda: ["main"],
         min_length=1,
-        description="Accounts, on paper unless [account.NAME] says otherwise; one executor serves them all.",
+        description="Accounts, on paper unless [account.NAME] says otherwise; one executor serves them all but for executor.apart.",
     )
     bus: BusSettings = Field(default_factory=BusSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
@@ -364,7 +378,7 @@ class Settings(Section):
 
     def streams(self) -> tuple[Stream, ...]:
         """Every stream of this installation: the table, and one for each producer."""
-        return with_producers(self.producers)
+        return with_producers(self.producers, self.executor.apart)
 
     def keys_directory(self) -> Path:
         """Where keys and passwords live."""
@@ -374,6 +388,22 @@ class Settings(Section):
     def _policies_agree(self) -> Self:
         policy_table(self)
         return self
+
+    @model_validator(mode="after")
+    def _somebody_serves_every_account(self) -> Self:
+        apart = self.executor.apart
+        if unknown := [name for name in apart if name not in self.accounts]:
+            raise ValueError(f"executor.apart: accounts does not list {', '.join(unknown)}")
+        if set(apart) >= set(self.accounts):
+            raise ValueError("executor.apart: leave one account to the executor that serves all others")
+        if self.executor.account and self.executor.account not in apart:
+            raise ValueError(f"executor.account: executor.apart does not list {self.executor.account!r}")
+        return self
+
+    def served(self) -> list[str]:
+        """The accounts of this executor."""
+        mine, apart = self.executor.account, self.executor.apart
+        return [mine] if mine else [name for name in self.accounts if name not in apart]
 
     @model_validator(mode="after")
     def _live_is_meant(self) -> Self:

@@ -5,6 +5,7 @@ clocks, what the key may do, position mode, instruments, leverage. Each refusal 
 """
 
 import logging
+from collections.abc import Collection
 from decimal import Decimal
 
 from holdfast.contracts.codes import Kind
@@ -22,9 +23,11 @@ MOST_SKEW_MS = 1_000
 TIMEOUT_MS = 10_000
 
 
-def preflight(settings: Settings) -> None:
-    """Raises Terminal (78) for a live account that may not trade at its exchange, or whose secrets cannot be read."""
+def preflight(settings: Settings, names: Collection[str] | None = None) -> None:
+    """Raises Terminal (78) for a live account that may not trade at its exchange, or whose secrets cannot be read. *names*: only those."""
     for name, one in live_accounts(settings).items():
+        if names is not None and name not in names:
+            continue
         why = refusal(one.exchange, unsafe=one.unsafe_venue)
         if why is not None:
             raise Terminal(f"[account.{name}] exchange: {why}", EXIT_CONFIG)
@@ -35,7 +38,7 @@ def preflight(settings: Settings) -> None:
 
 async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:
     """The venue of the live account *name*, checked. Raises Terminal, and VenueUnreadable when the exchange does not answer."""
-    preflight(settings)
+    preflight(settings, [name])
     one = settings.account[name]
     venue = await connect(settings, name, clock)
     try:
