@@ -210,13 +210,8 @@ class Watcher:
     async def on_heartbeats(self, batch: Sequence[Entry]) -> list[Outgoing]:
         for entry in batch:
             message = entry.message
-            if isinstance(message, Heartbeat):
-                known = self.services.beats.get(message.service)
-                self.services.hear(message, self._heard(entry))
-                if known is not None and known.message.incarnation != message.incarnation:
-                    self.events.append(
-                        Mark(message.started_at, "restart", f"{message.service} started again")
-                    )
+            if isinstance(message, Heartbeat) and self.services.hear(message, self._heard(entry)):
+                self.events.append(Mark(message.started_at, "restart", f"{message.service} started again"))
         self.version += 1
         return []
 

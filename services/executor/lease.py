@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from holdfast.contracts.leases import ExecutorClaim
+from holdfast.contracts.leases import PLACE, STANDBY, ExecutorClaim
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated
 from holdfast.contracts.streams import EXECUTOR_CLAIM
 from holdfast.contracts.wire import Entry, Out, Outgoing
-from holdfast.domain.leases import PLACE, STANDBY, Rivals, written
+from holdfast.domain.leases import Rivals, written
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
+from holdfast.contracts.leases import APART, EPOCHS
 from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.inflight import InFlight
-from holdfast.domain.leases import EPOCHS, written
+from holdfast.domain.leases import written
 from holdfast.domain.limits import Limits
 from holdfast.domain.precheck import Terms
 from holdfast.domain.view import LedgerView
@@ -105,6 +106,7 @@ class Executor:
         self._loaded = asyncio.Event()
         self._started_ms = 0
         self._unseen: dict[str, Tick] = {}
+        self._apart = "" if settings.executor.account else ",".join(settings.executor.apart)
         self._recognised: set[str] = set()
         """Accounts for which the ledger has shown our epoch."""
         self._held_back: list[Outgoing] = []
@@ -368,6 +370,7 @@ class Executor:
                 "looked_up": str(len(self.dispatcher.lookups)),
                 "prices": str(len(self.prices)),
                 EPOCHS: written(self.intake.epochs),
+                APART: self._apart,
             },
         }
 

@@ -63,7 +63,7 @@ class ServiceApp:
     ) -> None:
         self.name, self.settings, self.instance, self.group = name, settings, instance, group or name
         self.seams = seams or Seams()
-        self.clock = self.seams.clock
+        self.clock, self._patience_ms = self.seams.clock, int(settings.bus.store_patience_s * 1000)
         self.ids = self.seams.ids(self.clock)
         self.incarnation = self.ids.new()
         self.bus_fullness_pct: float | None = None
@@ -231,9 +231,9 @@ class ServiceApp:
         return self._exit[0] if self._exit else 0
 
     async def _start(self, tasks: list[asyncio.Task[None]]) -> None:
-        await patiently(self._reach_bus, self.clock, int(self.settings.bus.store_patience_s * 1000))
+        await patiently(self._reach_bus, self.clock, self._patience_ms)
         for starter in self._starters:
-            await patiently(starter, self.clock, int(self.settings.bus.store_patience_s * 1000))
+            await patiently(starter, self.clock, self._patience_ms)
         self._spawn(tasks, self._heartbeats())
         for stream, handler, last, wanted in self._follows:
             self._spawn(tasks, self._follow_view(stream, handler, last, wanted))
@@ -278,11 +278,7 @@ class ServiceApp:
     async def publish(self, outputs: list[Outgoing]) -> None:
         """Publish, waiting out a bus that is gone."""
         if outputs:
-            await patiently(
-                lambda: self.publisher.publish(outputs),
-                self.clock,
-                int(self.settings.bus.store_patience_s * 1000),
-            )
+            await patiently(lambda: self.publisher.publish(outputs), self.clock, self._patience_ms)
 
     async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
         for worker in self._workers:
@@ -299,13 +295,8 @@ class ServiceApp:
         async def handle(entries: Sequence[Entry]) -> None:
             await self.publish(await handler(entries))
 
-        reader = Reader(
-            self.client,
-            stream,
-            clock=self.clock,
-            prefix=self.settings.bus.prefix,
-            block_ms=self.settings.bus.block_ms,
-        )
+        bus = self.settings.bus
+        reader = Reader(self.client, stream, clock=self.clock, prefix=bus.prefix, block_ms=bus.block_ms)
         await follow(reader, handle, last=last, wanted=wanted)
 
     async def _follow_ledger(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -323,28 +314,16 @@ class ServiceApp:
             await self.publish(await on_updates(updates))
 
         async def ask(why: str) -> None:
-            await self.publish(
-                [
-                    Out(
-                        SNAPSHOT_REQUEST,
-                        SnapshotRequest(
-                            id=self.ids.new(), at=self.clock.wall_ms(), by=self.name, why=why[:1000]
-                        ),
-                    )
-                ]
+            request = SnapshotRequest(
+                id=self.ids.new(), at=self.clock.wall_ms(), by=self.name, why=why[:1000]
             )
+            await self.publish([Out(SNAPSHOT_REQUEST, request)])
 
+        bus = self.settings.bus
         feed = LedgerFeed(
-            self.client,
-            view,
-            clock=self.clock,
-            prefix=self.settings.bus.prefix,
-            ask=ask,
-            on_reset=reset,
-            on_updates=updated,
-            kinds=kinds,
-            block_ms=self.settings.bus.block_ms,
-        )
+            self.client, view, clock=self.clock, prefix=bus.prefix, ask=ask, on_reset=reset, on_updates=updated, kinds=kinds,
+            block_ms=bus.block_ms,
+        )  # fmt: skip
         self._spawn(tasks, feed.run())
         await self._unless_stopped(loaded.wait())
 
@@ -404,9 +383,7 @@ class ServiceApp:
     async def _timer(self, seconds: float, handler: Timed) -> None:
         while True:
             started = self.clock.monotonic_ms()
-            await patiently(
-                lambda: self._once(handler), self.clock, int(self.settings.bus.store_patience_s * 1000)
-            )
+            await patiently(lambda: self._once(handler), self.clock, self._patience_ms)
             await self.clock.sleep(max(0.0, seconds - (self.clock.monotonic_ms() - started) / 1000))
 
     async def _once(self, handler: Timed) -> None:

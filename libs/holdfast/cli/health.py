@@ -11,6 +11,9 @@ from typing import Annotated, cast
 import typer
 
 from holdfast.cli.common import Config, Dir, fail, settings_of
+from holdfast.contracts.leases import STANDBY
+from holdfast.contracts.messages import Heartbeat
+from holdfast.contracts.streams import EXECUTOR
 from holdfast.runtime.settings import Settings
 
 _LOOK_BACK = 500
@@ -50,7 +53,6 @@ async def _last_beat(settings: Settings, service: str) -> tuple[float, float] | 
 
     from holdfast.bus.connection import connect
     from holdfast.contracts import streams
-    from holdfast.contracts.messages import Heartbeat
     from holdfast.contracts.wire import decode
     from holdfast.runtime.bus_address import complete
     from holdfast.runtime.embedded_bus import NoBusError, address
@@ -69,6 +71,14 @@ async def _last_beat(settings: Settings, service: str) -> tuple[float, float] | 
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", read)
     for entry_id, fields in entries:
         message = decode(streams.HEARTBEAT, entry_id.decode(), fields).message
-        if isinstance(message, Heartbeat) and message.service == service:
+        if isinstance(message, Heartbeat) and message.service == service and _is_ours(message, settings):
             return time.time() - message.at / 1000, message.oldest_pending_ms / 1000
     return f"{service}: no heartbeat among the last {len(entries)} on the bus"
+
+
+def _is_ours(beat: Heartbeat, settings: Settings) -> bool:
+    """Of executors: whether it serves, or waits to serve, the account that this container is for."""
+    mine = settings.executor.account
+    return beat.service != EXECUTOR or (
+        beat.instance in {mine, f"{mine}-{STANDBY}"} if mine else beat.instance in {"0", STANDBY}
+    )

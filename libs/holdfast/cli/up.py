@@ -14,7 +14,7 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli.common import FAILED, Config, Dir, fail, overrides_of, settings_of
-from holdfast.contracts.streams import CLI, DEMO, HOOKS, OPTIONAL, SERVICES
+from holdfast.contracts.streams import CLI, DEMO, EXECUTOR, HOOKS, OPTIONAL, SERVICES
 from holdfast.runtime.configuration import ALIASES, redact, variable_of
 from holdfast.runtime.faults import EXIT_HELD, EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.live_settings import check_switch, live_accounts, mode_of
@@ -116,7 +116,8 @@ def _up(
     from holdfast.runtime.processes import end_leftovers
     from holdfast.runtime.supervisor import Supervisor, bus_program, service_programs
 
-    say = Printer((*services, "bus", "up"), prefix=settings.log.format != "json")
+    apart = (f"{EXECUTOR}-{account}" for account in settings.executor.apart)
+    say = Printer((*services, *apart, "bus", "up"), prefix=settings.log.format != "json")
     for name in end_leftovers(settings.dir / "run"):
         say("up", f"ended {name}, which an earlier run had left behind")
     if fresh:
@@ -265,13 +266,23 @@ class Printer:
         print((self._prefixes[name] if self._is_prefixed or name in {"up", "bus"} else "") + line, flush=True)
 
 
-def run(service: Service, directory: Dir = None, config: Config = None) -> None:
+def run(
+    service: Service,
+    account: Annotated[
+        str,
+        typer.Option(
+            help="Of the executor: serve this account alone, one of executor.apart.", show_default=False
+        ),
+    ] = "",
+    directory: Dir = None,
+    config: Config = None,
+) -> None:
     """Run one service in the foreground, as containers do. The bus is HOLDFAST_REDIS_URL, or that of `up` under --dir."""
     from holdfast.runtime.embedded_bus import NoBusError, address
     from holdfast.runtime.supervisor import service_programs
 
     _must_be_service(service)
-    overrides = overrides_of(directory)
+    overrides = overrides_of(directory, executor__account=account or None)
     settings = settings_of(directory, config, overrides)
     try:
         (program,) = service_programs(

@@ -7,6 +7,9 @@ from pydantic import Field
 from holdfast.contracts.base import Identifier, Message, Name
 
 MOST_ACCOUNTS = 1000
+EPOCHS, PLACE, STANDBY, APART = "epochs", "place", "standby", "apart"
+"""What an executor's heartbeat says in its details: what it has, in which directory it holds the locks, what it waits for, and which
+accounts have an executor of their own."""
 Epoch = Annotated[int, Field(ge=1)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import Code, UpdateKind
-from holdfast.contracts.leases import ExecutorClaim
+from holdfast.contracts.leases import EPOCHS, PLACE, ExecutorClaim
 from holdfast.contracts.messages import Heartbeat
 from holdfast.contracts.streams import EXECUTOR
 from holdfast.domain.ledger_state import Change, LedgerState
@@ -20,8 +20,6 @@ GONE_LOOKS = 4
 MOST_MS_PER_BEAT = 1_500
 """One heartbeat of ours proves at most so much silence of another."""
 MOST_RIVALS = 100
-EPOCHS, PLACE, STANDBY = "epochs", "place", "standby"
-"""Keys of a heartbeat's details."""
 
 
 def claim(state: LedgerState, message: ExecutorClaim) -> Change:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from holdfast.contracts.codes import ExitReason
+from holdfast.contracts.leases import APART, STANDBY
 from holdfast.contracts.messages import Heartbeat
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow, QuarantineRow
 from holdfast.contracts.streams import EXECUTOR, EXIT_SCANNER, LEDGER, SERVICES
@@ -60,6 +61,11 @@ class Beat:
     @classmethod
     def of(cls, message: Heartbeat, heard_ms: int) -> Self:
         return cls(message, heard_ms, frozenset(message.unarmed))
+
+    @property
+    def is_standby(self) -> bool:
+        """An executor that waits beside another."""
+        return STANDBY in self.message.details
 
     def is_gone(self, now_ms: int, limits: Limits) -> bool:
         """Whether its process has ended, as the bus saw its connections close."""
@@ -162,10 +168,20 @@ def age(milliseconds: int) -> str:
 
 def light(inputs: LightInputs) -> Light:
     """The light, its reasons, how many positions are armed, and whether it is about real money."""
-    executor = inputs.beats.get(EXECUTOR)
-    return replace(
-        _light(inputs), live=executor.message.details.get("live", "") if executor is not None else ""
-    )
+    executors = (beat for name, beat in sorted(inputs.beats.items()) if is_executor(name))
+    said = (beat.message.details.get("live", "") for beat in executors if not beat.is_standby)
+    return replace(_light(inputs), live=", ".join(filter(None, said)))
+
+
+def is_executor(name: str) -> bool:
+    return name.partition("/")[0] == EXECUTOR
+
+
+def required(beats: Mapping[str, Beat]) -> tuple[str, ...]:
+    """Who must be heard: one executor for each account that has its own, by the word of the one that serves all others."""
+    executor = beats.get(EXECUTOR)
+    apart = executor.message.details.get(APART, "") if executor is not None else ""
+    return (*REQUIRED, *(f"{EXECUTOR}/{account}" for account in apart.split(",") if account))
 
 
 def _light(inputs: LightInputs) -> Light:
@@ -214,15 +230,18 @@ def armed_by(watched: Watched, inputs: LightInputs) -> bool:
 
 
 def _judge_services(inputs: LightInputs, found: _Findings) -> None:
-    for service in (*REQUIRED, *sorted(set(inputs.beats) - set(REQUIRED))):
+    needed = required(inputs.beats)
+    for service in (*needed, *sorted(set(inputs.beats) - set(needed))):
         beat = inputs.beats.get(service)
+        if beat is not None and beat.is_standby:
+            continue  # nobody needs it, as long as another serves
         if beat is None:
             found.critical.append(
                 f"{service} silent: not heard in the last {age(inputs.now_ms - inputs.started_ms)}"
             )
             continue
         if not beat.is_alive(inputs.now_ms, inputs.limits):
-            if service in REQUIRED:
+            if service in needed:
                 found.critical.append(f"{service} {_silence(beat, inputs)}")
             elif service.partition("/")[0] in SERVICES:
                 found.partial.append(f"{service} {_silence(beat, inputs)}")

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from holdfast.contracts.leases import STANDBY
 from holdfast.contracts.messages import Heartbeat, LedgerUpdated, OrderBlocked, Trade
 from holdfast.contracts.rows import PositionRow
-from holdfast.domain.light import REQUIRED, Beat, Limits, Watched
+from holdfast.domain.light import Beat, Limits, Watched, is_executor, required
 from holdfast.domain.valuation import Mark
 
 LAST_BLOCKED = 20
@@ -18,6 +19,7 @@ RECENT_IDS = 2_000
 RECENT_TRADES = 1_000
 FORGET_MS = 600_000
 """A service that is not required is forgotten after this silence."""
+FORGET_STANDBY_MS = 10_000
 
 
 class Services:
@@ -29,8 +31,8 @@ class Services:
         self._were_connected: set[str] = set()
         """Incarnations that the bus has shown as connected."""
 
-    def hear(self, message: Heartbeat, heard_ms: int) -> None:
-        """Take a heartbeat in; one that the bus had before the last of its service changes nothing.
+    def hear(self, message: Heartbeat, heard_ms: int) -> bool:
+        """Take a heartbeat in; one that the bus had before the last of its service changes nothing. Whether the service is another life.
 
         The sender's own time counts only between two of the same moment and life: a service whose clock was ahead, and is
         right again, is alive now, not when its old clock says.
@@ -40,14 +42,20 @@ class Services:
         if known is not None:
             is_same = known.message.incarnation == message.incarnation
             if heard_ms < known.heard_ms:
-                return
+                return False
             if is_same and heard_ms == known.heard_ms and message.at < known.message.at:
-                return
+                return False
             if not is_same:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
+        if is_executor(name):  # the same life under another name: it waited, and serves now
+            for other in [
+                key for key, beat in self.beats.items() if beat.message.incarnation == message.incarnation
+            ]:
+                del self.beats[other]
         self.beats[name] = Beat.of(message, heard_ms)
         if known is not None and known.gone_ms is not None and is_same and heard_ms <= known.gone_ms:
             self.beats[name] = replace(self.beats[name], gone_ms=known.gone_ms)
+        return known is not None and not is_same
 
     def see(self, incarnations: frozenset[str], now_ms: int) -> bool:
         """Take in which lives of services are connected to the bus now. Returns whether anybody has left or come back.
@@ -71,31 +79,35 @@ class Services:
         return changed
 
     def forget(self, now_ms: int) -> None:
-        """Forget those that are not required and have been silent for long."""
+        """Forget those that are not required and have been silent for long; who only waited, soon."""
+        needed = required(self.beats)
         for name in [
             name
             for name, beat in self.beats.items()
-            if name not in REQUIRED and now_ms - beat.heard_ms > FORGET_MS
+            if name not in needed
+            and now_ms - beat.heard_ms > (FORGET_STANDBY_MS if beat.is_standby else FORGET_MS)
         ]:
             del self.beats[name]
             self._restarts.pop(name, None)
 
     def table(self, beats: Mapping[str, Beat], now_ms: int, limits: Limits) -> list[dict[str, Any]]:
         """One row per service, required ones that were never heard included."""
+        needed = required(beats)
         return [
             self._row(name, beats.get(name), now_ms, limits)
-            for name in (*REQUIRED, *sorted(set(beats) - set(REQUIRED)))
+            for name in (*needed, *sorted(set(beats) - set(needed)))
         ]
 
     def _row(self, name: str, beat: Beat | None, now_ms: int, limits: Limits) -> dict[str, Any]:
         if beat is None:
             return {"service": name, "alive": False, "beat_age_ms": None}
         message, silent_ms = beat.message, max(0, now_ms - beat.heard_ms)
+        waits = [f"stand-by: {message.details[STANDBY]}"] if beat.is_standby else []
         return {
             "service": name, "alive": beat.is_alive(now_ms, limits), "beat_age_ms": silent_ms, "started_at_ms": message.started_at, "seq": message.seq,
             "lag": message.lag, "pending": message.pending, "oldest_pending_ms": message.oldest_pending_ms, "dead_letters": message.dead_letters,
             "restarts": self._restarts.get(name, 0), "armed": message.armed, "armed_through": message.armed_through, "unarmed": len(message.unarmed),
-            "unreadable": message.unreadable, "warnings": list(message.warnings), "version": message.version,
+            "unreadable": message.unreadable, "warnings": [*waits, *message.warnings], "version": message.version,
         }  # fmt: skip
 
 

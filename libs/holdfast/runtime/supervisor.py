@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import holdfast
+from holdfast.contracts.streams import EXECUTOR
 from holdfast.runtime.configuration import FROM_FILE, variable_of
 from holdfast.runtime.embedded_bus import EmbeddedBus, answers
 from holdfast.runtime.faults import EXIT_CONFIG, EXIT_UNAVAILABLE
@@ -61,11 +62,11 @@ def service_programs(
     *,
     supervised: bool = True,
 ) -> list[Program]:
-    """The services as programs that find the bus at *url* and all data under `settings.dir`.
+    """The services as programs that find the bus at *url* and all data under `settings.dir`; one more executor for each account apart.
 
     *more* goes into their environment: what the command line has set. They read the same file and .env as we did.
     """
-    own = {variable_of("state.directory")}
+    own = {variable_of("state.directory")} | ({variable_of("executor.account")} if supervised else set())
     if (
         url != settings.bus.url
     ):  # where it is given, they find it as we did: no password goes into an environment
@@ -87,7 +88,16 @@ def service_programs(
         env["HOLDFAST_SUPERVISOR"] = str(os.getpid())
         if settings.log.format == "auto":  # a pipe is no terminal, but a person reads the other end
             env[variable_of("log.format")] = "console"
-    return [Program(name, (sys.executable, "-m", f"services.{name}"), env) for name in services]
+    commands = {name: (sys.executable, "-m", f"services.{name}") for name in services}
+    programs = [Program(name, command, env) for name, command in commands.items()]
+    if supervised and EXECUTOR in commands:
+        programs += [
+            Program(
+                f"{EXECUTOR}-{account}", commands[EXECUTOR], env | {variable_of("executor.account"): account}
+            )
+            for account in settings.executor.apart
+        ]
+    return programs
 
 
 def import_roots() -> list[str]:
