@@ -70,7 +70,7 @@ class Lease:
                 self._claimed_at = now
                 await publish([self._claim()])
             await self._look_again()
-        log.info("takes over %s", written(self.epochs))
+        log.info("takes over %s: %s", written(self.epochs), self._rivals.dead(self.epochs))
         await open_venues()
         while not self._view.is_loaded:
             await self._look_again()

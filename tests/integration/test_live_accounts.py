@@ -59,9 +59,8 @@ class Accounts(Desk):
         number = 0
         while not self._stop.is_set():
             number += 1
-            bid = Decimal(self.prices[BTC])
             for server in self.servers.values():
-                server.venue.exchange.quote("BTCUSDT", Quote(bid, bid + Decimal("0.1")))
+                self._quote(server)
             self._tick(BTC, self.prices[BTC], number)
             await asyncio.sleep(0.02)
         for one in self._apps:
@@ -69,6 +68,10 @@ class Accounts(Desk):
         self.codes = list(await asyncio.gather(*running))
         for server in self.servers.values():
             await server.stop()
+
+    def _quote(self, server):
+        bid = Decimal(self.prices[BTC])
+        server.venue.exchange.quote("BTCUSDT", Quote(bid, bid + Decimal("0.1")))
 
     def hush(self, name):
         """From now on this venue takes requests, and does not answer."""

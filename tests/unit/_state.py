@@ -78,12 +78,12 @@ def update(seq, *, store="store-1", at=T0, kind=UpdateKind.FILLED, **tables):
     return LedgerUpdated(id=f"u-{seq}", at=at, seq=seq, store_id=store, epoch=1, kind=kind, **tables)
 
 
-def heartbeat(service, *, at=T0, incarnation="a", **fields):
+def heartbeat(service, *, at=T0, incarnation="a", instance="0", **fields):
     return Heartbeat(
         id=f"{service}-{at}",
         at=at,
         service=service,
-        instance="0",
+        instance=instance,
         incarnation=incarnation,
         started_at=T0,
         **fields,

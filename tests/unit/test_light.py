@@ -354,3 +354,56 @@ def test_a_heartbeat_that_was_still_on_its_way_does_not_bring_the_dead_back():
         heartbeat("exit_scanner", at=NOW + 200, incarnation="exit_scanner-1", armed_through=5), NOW + 200
     )
     assert scanners_words(services, NOW + 1_100)[0] != []
+
+
+# -- several executors --------------------------------------------------------------------------------------------------
+
+
+def heard(*said):
+    """The newest beats after *said*: (name, incarnation, instance, details)."""
+    services = Services()
+    for at, (name, incarnation, instance, details) in enumerate(said):
+        services.hear(
+            heartbeat(name, at=NOW + at, incarnation=incarnation, instance=instance, details=details),
+            NOW + at,
+        )
+    return services
+
+
+def test_an_executor_that_waits_beside_another_changes_no_colour_silent_or_not():
+    waiting = Beat.of(heartbeat("executor", at=T0, details={"standby": "a has main"}), T0)
+    assert shine(beats=beats() | {"executor/standby": waiting}).status == CONSISTENT
+
+
+def test_one_that_waits_and_no_other_is_red():
+    waiting = Beat.of(heartbeat("executor", at=NOW, details={"standby": "a has main"}), NOW)
+    found = shine(beats=beats(without=["executor"]) | {"executor/standby": waiting})
+    assert (found.status, "executor silent" in found.reasons[0]) == (CRITICAL, True)
+
+
+def test_the_executor_of_an_account_that_is_apart_is_required():
+    said = beats(executor={"details": {"apart": "second"}})
+    assert "executor/second silent" in shine(beats=said).reasons[0]
+    there = Beat.of(heartbeat("executor", at=NOW, details={"live": "second at kraken"}), NOW)
+    found = shine(beats=said | {"executor/second": there})
+    assert (found.status, found.live) == (CONSISTENT, "second at kraken")
+    late = Beat.of(heartbeat("executor", at=T0), T0)
+    assert shine(beats=said | {"executor/second": late}).status == CRITICAL
+
+
+def test_one_that_has_waited_and_serves_now_stands_once_in_the_table():
+    services = heard(
+        ("executor", "a", "0", {}),
+        ("executor", "b", "standby", {"standby": "a has main"}),
+        ("executor", "b", "0", {}),
+    )
+    (row,) = [
+        row for row in services.table(services.beats, NOW, Limits()) if row["service"].startswith("executor")
+    ]
+    assert (row["service"], row["restarts"]) == ("executor", 1)
+
+
+def test_one_that_only_waited_is_soon_forgotten():
+    services = heard(("executor", "a", "0", {}), ("executor", "b", "standby", {"standby": "a has main"}))
+    services.forget(NOW + 11_000)
+    assert list(services.beats) == ["executor"]

@@ -95,6 +95,16 @@ class Rivals:
         """The ledger has just given these to somebody else, who will be heard soon."""
         self._rivals[f"somebody with {written(epochs)}"] = _Rival(dict(epochs), looks_gone=-1_000_000)
 
+    def dead(self, epochs: Mapping[str, int]) -> str:
+        """Who had one of the accounts of *epochs*, and why nobody waits for it any more; for people."""
+        had = ((name, rival) for name, rival in self._rivals.items() if rival.epochs.keys() & epochs.keys())
+        told = (
+            f"{name} has been silent for {rival.silent_ms} ms"
+            + (", its connections to the bus are closed" if rival.looks_gone >= GONE_LOOKS else "")
+            for name, rival in had
+        )
+        return "; ".join(told) or "nobody had them"
+
     def in_the_way(self, accounts: Iterable[str], epochs: Mapping[str, int], place: str) -> str | None:
         """Who lives and has one of *accounts*, by the ledger's *epochs*; None: nobody.
 

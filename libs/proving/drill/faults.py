@@ -21,7 +21,7 @@ PAUSE_S = LONGEST_BOUND_S + 3
 OUTAGE_S = LONGEST_BOUND_S + 1
 SKEWS_MS = (-3_600_000, -90_000, -1_500, 1_500, 90_000, 3_600_000)
 ORDERS_PER_ROUND = 4
-ONLY_ONE = (streams.LEDGER, streams.EXECUTOR, streams.STATE_PUBLISHER)
+ONLY_ONE = (streams.LEDGER, streams.STATE_PUBLISHER)
 """Those of which a second one must be refused."""
 
 

@@ -75,7 +75,20 @@ class Mischief:
         if not first.was_paused:  # the newcomer is the one who is refused
             world.others.append(world.processes[service])
             world.others.remove(first)
-            world.processes[service] = first
+            twin, world.processes[service] = world.processes[service], first
+            if service == EXECUTOR:  # it waits
+                seconds = world.dice.between("mischief|stand-by", 5.0, 40.0)
+                world.loop.call_later(seconds, self._relieve, twin, context=Context())
+
+    def _relieve(self, standby: "Process") -> None:
+        """An executor that has waited beside another is stopped, unless it has taken over meanwhile."""
+        if standby.is_dead:
+            return
+        if standby.held:
+            self._world.sometimes.note("a stand-by executor took over")
+        else:
+            self._world.sometimes.note("a second executor waited")
+            standby.kill("it has waited long enough")
 
     def _lose_locks(self, service: str) -> None:
         for lock in list(self._world.processes[service].held):
