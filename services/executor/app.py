@@ -182,22 +182,26 @@ def build(
     _wait_for_the_lease(app, lease, premises, executor)
     _follow(app, lease, view, executor)
     _lay_lanes(app, lease, premises, executor)
+    _read_intents(app, share, executor)
+    app.every(TICK_EVERY_S, executor.on_time)
+    app.heartbeat(lambda: lease.beat(executor.heartbeat(), share.instance))
+    return app
+
+
+def _read_intents(app: ServiceApp, share: Share, executor: Executor) -> None:
     decode = share.decoded(executor.gate.decode)
     app.work(
         ORDER_INTENT_EXIT, share.only(executor.on_exits), acks="handler", malformed="handler", decode=decode
     )
-    for stream in (ORDER_INTENT, *map(intent_stream, settings.producers)):
+    for stream in (ORDER_INTENT, *map(intent_stream, app.settings.producers)):
         app.work(
             stream,
             share.only(executor.on_entries),
             acks="handler",
             malformed="handler",
-            batch=settings.executor.entry_batch,
+            batch=app.settings.executor.entry_batch,
             decode=decode,
         )
-    app.every(TICK_EVERY_S, executor.on_time)
-    app.heartbeat(lambda: lease.beat(executor.heartbeat(), share.instance))
-    return app
 
 
 def _wait_for_the_lease(app: ServiceApp, lease: Lease, premises: Premises, executor: Executor) -> None:

@@ -233,6 +233,8 @@ class Intake:
             return Proposal(rules.symbol, leg, refusal=refused(*found))
         quote = self._prices.get(rules.symbol)
         exposure, means = self._inflight.exposure, self._means
+        if rules.taker_fee_pct is not None:
+            means = replace(means, fee_pct=rules.taker_fee_pct)
         order = propose_entry(intent, rules, book, quote, exposure, self._terms, now, means)
         if isinstance(order, OrderRequest):
             found = self._live.objection(intent.account, rules.symbol, order)

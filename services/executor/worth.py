@@ -15,7 +15,7 @@ from services.executor.prices import Prices
 
 
 def means_of(settings: Settings, view: LedgerView, prices: Prices, clock: Clock) -> Means:
-    """What sizes are made of here. The fee is the paper venue's."""
+    """What sizes are made of here. The fee is the paper venue's; where an exchange says its own, that counts."""
     worths = Worths(settings, view, prices, clock)
     return Means(worths.of, policy_table(settings).of, settings.paper.fee_pct)
 

@@ -1,7 +1,7 @@
 """The ledger: the one true record of every position, and the last word on every order.
 
-CONSUMES    order.reserve, fill, order.status, exit.adjust, control, nav.mark, exit.thresholds, trade.outcome,
-            snapshot.request (work)
+CONSUMES    order.reserve, fill, order.status, exit.adjust, control, nav.mark, executor.claim, exit.thresholds,
+            trade.outcome, snapshot.request (work)
 PRODUCES    ledger.updated, ledger.snapshot, ledger.trade, ledger.outcome, intent.result, order.blocked_by_invariant, dead.letter
 OWNS        the store: positions with their exits, orders, fills, trades and their outcomes, intents' ends, control,
             learned thresholds (one writer, locked, fenced)

@@ -28,7 +28,7 @@ WRITES = {
         "ledger.outcome",
     }
     | COMMON,
-    "executor": {"order.reserve", "order.status", "fill", "nav.mark"} | COMMON,
+    "executor": {"order.reserve", "order.status", "fill", "nav.mark", "executor.claim"} | COMMON,
     "exit_scanner": {"order.intent.exit", "exit.adjust", "exit.evaluated"} | COMMON,
     "state_publisher": COMMON,
     "market_feed": {"market.tick"} | COMMON,
@@ -65,6 +65,7 @@ WORK_OF = {
         "exit.thresholds",
         "trade.outcome",
         "nav.mark",
+        "executor.claim",
     },
     "alerts": {"alert.ack"},
 }
@@ -190,7 +191,7 @@ async def test_trimming_and_removing_is_for_who_keeps_the_stream(streams):
 
 async def test_who_is_connected_is_seen_by_those_who_judge_it_alone(streams):
     seen = {user for user in ORDINARY if await allowed(streams, user, "CLIENT", "LIST")}
-    assert seen == {"alerts", "dashboard", "state_publisher"}
+    assert seen == {"alerts", "dashboard", "executor", "state_publisher"}
 
 
 async def test_nobody_may_do_what_breaks_the_bus(streams):

@@ -266,7 +266,7 @@ class Code(StrEnum):
     LOSS_STREAK = "loss_streak"
     """The account's last `limits.loss_streak` trades all lost; entries pause for `limits.loss_streak_pause_s` from the last one."""
     DAILY_LOSS = "daily_loss"
-    """More was lost in this UTC day, unrealised included, than `limits.max_daily_loss` or `max_daily_loss_pct` allows (`max_total_...`: of all accounts), or than a live account's own `daily_loss`; entries wait for the next day."""
+    """As much was lost in this UTC day, unrealised included, as `limits.max_daily_loss` or `max_daily_loss_pct` says (`max_total_...`: of all accounts), or a live account's own `daily_loss`; entries wait for the next day."""
     MAX_DRAWDOWN = "max_drawdown"
     """NAV fell further below its high-water mark than `limits.max_drawdown_pct` (`max_total_drawdown_pct`: of all accounts) allows; a person resumes."""
     NAV_UNKNOWN = "nav_unknown"

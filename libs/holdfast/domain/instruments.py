@@ -153,6 +153,8 @@ class Instrument:
     price_step: Decimal = STEP
     min_quantity: Decimal = ZERO
     min_notional: Decimal = ZERO
+    taker_fee_pct: Decimal | None = None
+    """As the exchange says, in percent of the value; None: `paper.fee_pct`."""
 
 
 def resolve(

@@ -121,11 +121,12 @@ def is_beyond_drawdown(nav: Decimal, high_water: Decimal, rules: PortfolioRules)
 
 
 def is_beyond_daily_loss(nav: Decimal, day_nav: Decimal, rules: PortfolioRules) -> bool:
-    """Whether the day has lost more than one of its two limits allows."""
+    """Whether the day has lost as much as one of its two limits says: what you were willing to lose is lost."""
     lost = sub(day_nav, nav)
     amount, share = rules.max_daily_loss, rules.max_daily_loss_pct
-    return (amount is not None and lost > amount) or (
-        share is not None and mul(lost, HUNDRED) > mul(day_nav, share)
+    return lost > 0 and (
+        (amount is not None and lost >= amount)
+        or (share is not None and mul(lost, HUNDRED) >= mul(day_nav, share))
     )
 
 
@@ -142,7 +143,7 @@ def holds_of(row: RiskRow, rules: PortfolioRules, now_ms: int) -> Iterator[Hold]
         )
         yield Hold(Code.MAX_DRAWDOWN, scope, text, row.drawdown_since, None)
     if rules.watches_day and row.daily_loss_since is not None and now_ms // DAY_MS <= row.day:
-        text = f"{_daily_limits(rules)}, and {whose} lost more of the {canonical(row.day_nav or ZERO)} that the UTC day began with; entries wait for the next"
+        text = f"{_daily_limits(rules)}, and {whose} lost that much or more of the {canonical(row.day_nav or ZERO)} that the UTC day began with; entries wait for the next"
         yield Hold(Code.DAILY_LOSS, scope, text, row.daily_loss_since, (row.day + 1) * DAY_MS)
     if rules.loss_streak is not None and row.lost_at is not None and row.losses >= rules.loss_streak:
         until = row.lost_at + rules.loss_streak_pause_ms

@@ -16,6 +16,7 @@ from holdfast.contracts.rows import ExitLevel
 from holdfast.contracts.streams import PRODUCER, RESERVED, Stream, with_producers
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.alert_settings import AlertSettings
+from holdfast.runtime.executor_settings import ExecutorSettings, check_shares, served
 from holdfast.runtime.exit_settings import ExitSettings, policy_table
 from holdfast.runtime.hook_settings import HookDoorSettings, HookSettings
 from holdfast.runtime.learner_settings import LearnerSettings
@@ -168,48 +169,6 @@ class ProducerSettings(Section):
     @classmethod
     def _canonical(cls, symbols: list[str]) -> list[str]:
         return [canonical(symbol) for symbol in symbols]
-
-
-class ExecutorSettings(Section):
-    send_within_ms: int = Field(
-        2000,
-        ge=50,
-        le=60_000,
-        description="A reservation is not sent later than this after it was asked for, in ms.",
-    )
-    entry_batch: int = Field(
-        25,
-        ge=1,
-        le=1000,
-        description="Most entries in one round; at most two rounds are outstanding, so a burst never stands before a stop.",
-    )
-    resend_after_ms: int = Field(
-        2000,
-        ge=100,
-        description="Fills, statuses and reservations that the ledger has not shown are published again after this, in ms.",
-    )
-    reconcile_every_s: float = Field(
-        60.0,
-        ge=1,
-        description="How often the venue's trades, orders and positions are read and compared, in s.",
-    )
-    max_tick_age_s: float = Field(
-        60.0, gt=0, description="An entry needs a price younger than this, in wall seconds."
-    )
-    apart: list[str] = Field(
-        default_factory=list,
-        description="Accounts with an executor process of their own, which knows no other account's keys.",
-    )
-    account: str = Field(
-        "",
-        description="The one of `apart` that this process serves; empty: all other accounts. `holdfast run executor --account NAME` sets it.",
-    )
-    lease_s: float = Field(
-        5.0,
-        ge=2,
-        le=60,
-        description="An executor that waits beside another, on another machine, takes over after so long a silence, in s.",
-    )
 
 
 class ScannerSettings(Section):
@@ -391,19 +350,12 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _somebody_serves_every_account(self) -> Self:
-        apart = self.executor.apart
-        if unknown := [name for name in apart if name not in self.accounts]:
-            raise ValueError(f"executor.apart: accounts does not list {', '.join(unknown)}")
-        if set(apart) >= set(self.accounts):
-            raise ValueError("executor.apart: leave one account to the executor that serves all others")
-        if self.executor.account and self.executor.account not in apart:
-            raise ValueError(f"executor.account: executor.apart does not list {self.executor.account!r}")
+        check_shares(self.accounts, self.executor)
         return self
 
     def served(self) -> list[str]:
         """The accounts of this executor."""
-        mine, apart = self.executor.account, self.executor.apart
-        return [mine] if mine else [name for name in self.accounts if name not in apart]
+        return served(self.accounts, self.executor)
 
     @model_validator(mode="after")
     def _live_is_meant(self) -> Self:

@@ -64,6 +64,7 @@ def rules_of(market: Mapping[str, Any]) -> Rules | None:
         amount(precision["price"], "price step"),
         amount(limits["amount"].get("min") or 0, "minimum quantity"),
         amount(limits["cost"].get("min") or 0, "minimum value"),
+        None if market.get("taker") is None else amount(market["taker"], "taker fee") * 100,
     )
 
 
