@@ -18,7 +18,7 @@ EXCHANGE = "binanceusdm"
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 LIVE = {
     "mode": "live", "exchange": EXCHANGE, "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
-    "key_file": "unread", "secret_file": "unread",
+    "key_file": "unread", "secret_file": "unread", "protect": "scanner",
 }  # fmt: skip
 
 
