@@ -374,7 +374,12 @@ class Executor:
 
     def _warnings(self) -> list[str]:
         closed = [f"{'/'.join(key)} is not ready yet: {why}" for key, why in self.guard.closed.items()]
-        warnings = [*closed, *self.dispatcher.missing.values(), *self.reconciler.warnings(), *self.keeper.warnings()]
+        warnings = [
+            *closed,
+            *self.dispatcher.missing.values(),
+            *self.reconciler.warnings(),
+            *self.keeper.warnings(),
+        ]
         oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
         if oldest > SLOW_ANSWER_MS:
             warnings.append(

@@ -8,6 +8,7 @@ import pytest
 from holdfast.contracts.codes import ExitReason, OrderState, Role
 from holdfast.domain.steer import adjust
 from tests.unit._ledger import move_exits
+from tests.venue._stage import quote
 from tests.venue._world import D, live_world
 from venue_sim.faults import Fault, Kind
 
@@ -121,10 +122,7 @@ async def test_the_price_crosses_while_everything_is_dead():
     async with live_world(protect="both") as world:
         await opened(world)
         world.clock.now += 1_800_000
-        world.exchange.quote(
-            "BTCUSDT",
-            type(world.exchange.quotes["BTCUSDT"])(D("40990"), D("40990.1"), world.clock.now, D(10)),
-        )
+        quote(world.server, "40990", "40990.1")
         crossed = world.clock.now
         world.clock.now += 3_600_000
         world.bus.clear()
@@ -187,10 +185,7 @@ async def test_a_refused_stop_whose_price_is_there_already_becomes_an_exit():
         record = Record(world.exchange)
         await world.give(world.buy("0.1", stop_loss="41000"))
         await world.deliver()
-        world.exchange.quote(
-            "BTCUSDT",
-            type(world.exchange.quotes["BTCUSDT"])(D("40990"), D("40990.1"), world.clock.now, D(10)),
-        )
+        quote(world.server, "40990", "40990.1")
         await world.settle()
         await world.pass_time(5_000)
         assert record.open() == []
@@ -199,17 +194,14 @@ async def test_a_refused_stop_whose_price_is_there_already_becomes_an_exit():
 
 
 async def test_a_stop_limit_that_triggers_and_does_not_fill_becomes_a_market_exit_after_some_seconds():
-    async with live_world(protect="both", protect_order="limit", escalate_after_s=4) as world:
+    async with live_world(protect="both", protect_order="limit", escalate_after_s=10) as world:
         record = await opened(world)
         (ask,) = record.open()
         assert (ask.type, ask.price) == ("STOP", D("40590"))
-        world.exchange.quote(
-            "BTCUSDT",
-            type(world.exchange.quotes["BTCUSDT"])(D("40000"), D("40000.1"), world.clock.now, D(10)),
-        )
+        quote(world.server, "40000", "40000.1")
         await world.pass_time(5_000)
         assert world.held() == {"BTC/USDT": D("0.1")}, "its limit is 40590"
-        await world.pass_time(9_000)
+        await world.pass_time(14_000)
         assert world.held() == world.ours() == {}
         assert trades(world)[-1].exit_reason is ExitReason.STOP_LOSS
         assert world.ledger.state.orders == {}
@@ -218,7 +210,7 @@ async def test_a_stop_limit_that_triggers_and_does_not_fill_becomes_a_market_exi
 async def test_where_the_scanner_watches_alone_nothing_rests_and_what_rested_is_taken_away():
     async with live_world(protect="both") as world:
         record = await opened(world)
-        world.settings.account["main"].protect = "scanner"
+        world.configure(protect="scanner")
         await world.start()
         await world.settle()
         await world.pass_time(4_000)
@@ -245,12 +237,8 @@ async def test_a_market_exit_and_the_stop_at_the_same_moment_end_cleanly():
     async with live_world(protect="both") as world:
         record = await opened(world)
         await world.give_exits(world.close(reason="stop_loss"))
-        await world.deliver(to_executor=False)
-        updates, world.ledger.updates = world.ledger.updates[-1:], world.ledger.updates
-        world.exchange.quote(
-            "BTCUSDT",
-            type(world.exchange.quotes["BTCUSDT"])(D("40990"), D("40990.1"), world.clock.now, D(10)),
-        )
+        updates = await world.deliver(to_executor=False)
+        quote(world.server, "40990", "40990.1")
         await world.hear(updates)
         await world.settle()
         await world.pass_time(8_000)

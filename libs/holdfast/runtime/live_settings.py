@@ -107,6 +107,15 @@ def meant_live(settings: "Settings") -> dict[str, AccountSettings]:
     return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
 
 
+def patience_of(settings: "Settings") -> dict[str, int]:
+    """Live accounts whose venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit."""
+    return {
+        name: int(one.escalate_after_s * 1000)
+        for name, one in live_accounts(settings).items()
+        if one.protect == "venue"
+    }
+
+
 def mode_of(settings: "Settings") -> str:
     """For people: PAPER, or LIVE and where."""
     live = live_accounts(settings)

@@ -49,12 +49,3 @@ def _terms(one: AccountSettings) -> ProtectTerms:
         every_ms=int(one.protect_every_s * 1000),
         escalate_ms=int(one.escalate_after_s * 1000),
     )
-
-
-def patience_of(settings: Settings) -> Mapping[str, int]:
-    """Live accounts whose venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit."""
-    return {
-        name: int(one.escalate_after_s * 1000)
-        for name, one in live_accounts(settings).items()
-        if protects(one) is Protect.VENUE
-    }
