@@ -76,13 +76,16 @@ class LiveWorld(World):
         quote(self.server, bid, str(ask), size, symbol.replace("/", ""))
         await self.tick(bid, str(ask), symbol)
 
-    async def move_stop(self, position, level):
-        """The ledger moves a stop-loss, as somebody's or the scanner's word makes it."""
+    def move_of(self, position, level):
+        """The ledger's change that moves a stop-loss, as somebody's or the scanner's word makes it."""
         said = ExitAdjust(
             id=f"x-{position.position_id}-{level}-{self.clock.now}", at=self.clock.now, by="a test", why="a test",
             position_id=position.position_id, stop_loss=level,
         )  # fmt: skip
-        update, _ = self.ledger.record(adjust(self.ledger.state, said, self.clock.now))
+        return adjust(self.ledger.state, said, self.clock.now)
+
+    async def move_stop(self, position, level):
+        update, _ = self.ledger.record(self.move_of(position, level))
         if update is not None:
             await self.hear([update])
             await self.settle()
