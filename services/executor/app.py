@@ -22,7 +22,7 @@ from holdfast.contracts.wire import Outgoing
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.faults import Terminal
-from holdfast.runtime.live_settings import check_switch, live_accounts
+from holdfast.runtime.live_settings import check_switch
 from holdfast.runtime.locks import AlreadyHeld, Held, place_of
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
@@ -33,6 +33,7 @@ from services.executor.lanes import Lane, first_answers
 from services.executor.lease import Lease
 from services.executor.service import Executor
 from services.executor.share import Share
+from services.executor.terms import live_of
 
 PAPER = "paper"
 TICK_EVERY_S = 0.2
@@ -78,7 +79,7 @@ class Premises:
     ) -> None:
         self._settings, self._seams, self._open_venue = settings, seams, open_venue
         self._accounts = settings.served()
-        self._live = {name: one for name, one in live_accounts(settings).items() if name in self._accounts}
+        self._live = live_of(settings)
         self._locks: dict[str, Held] = {}
         self.venues: dict[Key, Venue] = {}
         self.lanes: list[Lane] = []

@@ -16,18 +16,13 @@ from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.inflight import InFlight
 from holdfast.domain.leases import written
-from holdfast.domain.limits import Limits
-from holdfast.domain.precheck import Terms
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_HELD, Terminal
 from holdfast.runtime.ids import Ids
-from holdfast.runtime.limit_settings import portfolio_of
-from holdfast.runtime.live_settings import live_accounts
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
-from holdfast.venues.protect import terms_of as protect_terms
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
@@ -39,6 +34,7 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.terms import live_of, stops_of, terms_of
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
@@ -48,19 +44,6 @@ MOST_WARNINGS = 20
 AFTER_A_DOUBT_MS = 1_500
 """Until the ledger has the end of the exit that was refused or cut: while it moves, nothing is compared."""
 _NO_END = frozenset({ResultStatus.ACCEPTED, ResultStatus.UNKNOWN})
-
-
-def terms_of(settings: Settings) -> Terms:
-    """What of the settings the pre-check depends on."""
-    return Terms(
-        limits=Limits.of(settings.limits),
-        own_limits=portfolio_of(settings).limits,
-        send_within_ms=settings.executor.send_within_ms,
-        max_tick_age_ms=int(settings.executor.max_tick_age_s * 1000),
-        spot_short=settings.paper.spot_short,
-        hedging=settings.hedging.allow,
-        hedged=frozenset(settings.hedging.symbols),
-    )
 
 
 class Executor:
@@ -87,8 +70,7 @@ class Executor:
             Prices(),
         )
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
-        mine = {name: one for name, one in live_accounts(settings).items() if name in settings.served()}
-        self.live = LiveLimits(mine, self.guard, clock, self.inflight.exposure.account_notional)
+        self.live = LiveLimits(live_of(settings), self.guard, clock, self.inflight.exposure.account_notional)
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -103,8 +85,7 @@ class Executor:
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
         )  # fmt: skip
         self.keeper = Keeper(
-            terms=protect_terms(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch,
-            incarnation=incarnation, triggered=self.dispatcher.triggered,
+            terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
         self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
         self.lanes: dict[Key, asyncio.Event] = {}

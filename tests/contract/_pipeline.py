@@ -111,8 +111,10 @@ class Pipeline:
         )  # fmt: skip
 
     async def priced(self) -> bool:
-        """Whether the executor has told that it knows a price."""
-        beats = [beat for beat in await self.bus.of(HEARTBEAT) if beat.service == EXECUTOR]
+        """Whether the executor has told that it serves, and knows a price."""
+        beats = [
+            beat for beat in await self.bus.of(HEARTBEAT) if beat.service == EXECUTOR and beat.instance == "0"
+        ]
         return bool(beats) and beats[-1].details.get("prices") not in {None, "0"}
 
     async def intent(self, **document: Any) -> None:

@@ -245,7 +245,9 @@ class System:
             has_price = [
                 beat
                 for beat in beats
-                if beat.service == "executor" and beat.details.get("prices") not in {None, "0"}
+                if beat.service == "executor"
+                and beat.instance == "0"
+                and beat.details.get("prices") not in {None, "0"}
             ]
             return (
                 {beat.service for beat in beats} >= set(names)

@@ -54,7 +54,9 @@ def test_a_planted_bug_is_found_and_shrunk_to_the_fault_that_it_needs():
     assert GUILTY & {fault.kind for fault in shrunk.result.faults}
     number = shrunk.result.violations[0].number
     assert number == failed.violations[0].number
-    assert number in {"INV-8", "INV-10"}, "the journal differs, or the ledger has found that itself and does not start"
+    assert number in {"INV-8", "INV-10"}, (
+        "the journal differs, or the ledger has found that itself and does not start"
+    )
     assert run_seed(failed.seed, STEPS, only=frozenset(shrunk.keys), kinds=KINDS).is_clean
 
 

@@ -48,10 +48,9 @@ class Services:
             if not is_same:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
         if is_executor(name):  # the same life under another name: it waited, and serves now
-            for other in [
-                key for key, beat in self.beats.items() if beat.message.incarnation == message.incarnation
-            ]:
-                del self.beats[other]
+            for other in [key for key in self.beats if key != name and is_executor(key)]:
+                if self.beats[other].message.incarnation == message.incarnation:
+                    del self.beats[other]
         self.beats[name] = Beat.of(message, heard_ms)
         if known is not None and known.gone_ms is not None and is_same and heard_ms <= known.gone_ms:
             self.beats[name] = replace(self.beats[name], gone_ms=known.gone_ms)
