@@ -8,13 +8,16 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
 from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
+from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.inflight import InFlight
 from holdfast.domain.limits import Limits
+from holdfast.domain.position import signed
 from holdfast.domain.precheck import Terms
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
@@ -84,7 +87,7 @@ class Executor:
         )
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
         self.live = LiveLimits(
-            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional
+            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, self._held
         )
         self.dispatcher = Dispatcher(
             clock=clock,
@@ -140,6 +143,14 @@ class Executor:
 
     def _objection(self, key: tuple[str, str], book: str) -> tuple[Code, str] | None:
         return self.guard.objection(key) or self.reconciler.objection(book)
+
+    def _held(self, key: tuple[str, str]) -> dict[str, Decimal]:
+        """What the ledger holds at a venue, by symbol, all sides together."""
+        held: dict[str, Decimal] = {}
+        for row in self._view.positions.values():
+            if (row.account, row.exchange) == key:
+                held[row.symbol] = add(held.get(row.symbol, ZERO), signed(row))
+        return held
 
     def _bus_objection(self) -> tuple[Code, str] | None:
         full = self._bus_fullness_pct()

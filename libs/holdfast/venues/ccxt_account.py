@@ -3,6 +3,7 @@
 Where ccxt has no common word for it (permissions, what a trade realised) the exchange's own is used, by exchange.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -60,13 +61,16 @@ class AccountReads(Reads):
             for name, whole in total.items()
         }
 
-    async def day_result(self) -> Decimal:
-        """Realised since UTC midnight less fees, plus what is open at the mark; in settlement currency. Whoever traded."""
+    async def day_result(self, held: Mapping[str, Decimal]) -> Decimal:  # noqa: ARG002 - on futures the exchange says it all
+        """What this UTC day has brought so far, what is open included, in settlement currency. *held*: our positions, by symbol.
+
+        Futures: realised since midnight less fees, plus what is open at the mark; whoever traded. Spot: see `CcxtVenue.day_result`.
+        """
+        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         if self.exchange != "binanceusdm":
             raise VenueUnreadable(
                 f"{self.exchange} does not say what a trade realised, so no daily loss can be kept"
             )
-        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         total = ZERO
         for rows in (await self._trade_rows(self.traded_symbols(), midnight)).values():
             for row in rows:
