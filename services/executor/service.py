@@ -38,6 +38,7 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
@@ -103,10 +104,14 @@ class Executor:
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
+        self.way_out = WayOut(
+            clock, view, venues, self.reconciler.coins, self.inflight, self.prices, self.owed
+        )
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
+            way_out=self.way_out,
         )  # fmt: skip
         self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in venues))
         self._loaded = asyncio.Event()
@@ -304,6 +309,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self.reconciler.run()
+        outputs += self.way_out.due()
         outputs += self.marking.due()
         self.dispatcher.forget_old()
         return outputs

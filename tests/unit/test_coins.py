@@ -1,6 +1,6 @@
 """Which coins are a position: what our own trades come to, and what of it others have sold. The rules alone."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from holdfast.contracts.codes import FillKind, Side
 from holdfast.contracts.messages import Fill
 from holdfast.domain.coins import Anchor, change_of, day_result, held, sales_that_explain, shortages, total
+
+D = Decimal
 
 
 def fill(number, change, *, at=None, fee="0", fee_currency="USDT", price="100"):

@@ -31,10 +31,10 @@ class LiveClock(HandClock):
 class LiveWorld(World):
     """One executor after another against one ledger and one simulated venue."""
 
-    def __init__(self, server, clients, clock, wire=FUTURES, **account):
+    def __init__(self, server, clients, clock, wire=FUTURES, sections=None, **account):
         self.server, self.clients, self.clock, self.wire = server, clients, clock, wire
         given = LIVE | {"exchange": wire} | account
-        self.settings = Settings.model_validate({"live": True, "account": {"main": given}})
+        self.settings = Settings.model_validate({"live": True, "account": {"main": given}, **(sections or {})})
         self.ledger = MemoryLedger(clock, self.settings)
         self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
         self.fullness = 0.0

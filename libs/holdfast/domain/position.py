@@ -172,7 +172,7 @@ def _move(held: PositionRow | None, fill: Fill, opening: Opening) -> _Move:
     kind = held.kind if held is not None else opening.kind
     side = PositionSide.LONG if fill.side is Side.BUY else PositionSide.SHORT
     price = _price(held, fill, kind)
-    if fill.kind is FillKind.FUNDING or not fill.quantity:
+    if fill.kind is FillKind.FUNDING or not fill.quantity or _is_dust_no_more(held, fill):
         return _Move(side, ZERO, price, ZERO)
     if kind is not Kind.SPOT or not fill.fee or fill.fee_currency != base_of(fill.symbol):
         return _Move(side, fill.quantity, price, ZERO)
@@ -183,6 +183,13 @@ def _move(held: PositionRow | None, fill: Fill, opening: Opening) -> _Move:
     if held is not None and held.side is PositionSide.LONG:
         return _Move(side, fill.quantity, price, max(ZERO, coins))
     return _Move(side, max(ZERO, add(fill.quantity, coins)), price, ZERO)
+
+
+def _is_dust_no_more(held: PositionRow | None, fill: Fill) -> bool:
+    """Whether *fill* books dust, and what is held now is something else."""
+    return fill.kind is FillKind.DUST and (
+        held is None or held.side.value != "long" or fill.quantity != held.quantity
+    )
 
 
 def _price(held: PositionRow | None, fill: Fill, kind: Kind) -> Decimal:
