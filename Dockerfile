@@ -8,8 +8,8 @@ ARG PIP_FIND_LINKS
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/venv
-COPY requirements.lock ./
-RUN /opt/venv/bin/pip install --quiet --require-hashes -r requirements.lock
+COPY requirements-exchange.lock ./
+RUN /opt/venv/bin/pip install --quiet --require-hashes -r requirements-exchange.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY libs libs
 COPY services services

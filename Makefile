@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
+.PHONY: help up install exchange dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,7 +63,7 @@ audit: .venv/.audit ## known faults of what is installed to run; says so where t
 fuzz: .venv/.fuzz ## every decoder, guided by coverage, for three minutes (Linux)
 	mkdir -p var/fuzz && $(BIN)/python -m tests.fuzz.atheris_decoders -max_total_time=180 -max_len=4096 -artifact_prefix=var/fuzz/ var/fuzz
 
-docs: .venv/.runtime ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
+docs: .venv/.exchange ## write again what is generated: .env.example, docs/streams.md, docs/metrics.md, docs/licences.md
 	$(BIN)/holdfast config --example > .env.example.new && mv .env.example.new .env.example
 	$(BIN)/holdfast docs
 
@@ -84,8 +84,10 @@ lock: .venv/.dev ## resolve dependencies again into the locks
 	$(LOCK) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock --extra services pyproject.toml
 	$(LOCK) --group fuzz --constraints requirements-dev.lock --output-file requirements-fuzz.lock --extra services pyproject.toml
 	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --extra services --constraints requirements-dev.lock --output-file requirements.lock
+	printf 'hatchling>=1.25\neditables\n' | $(LOCK) pyproject.toml - --extra services --extra exchange --constraints requirements-dev.lock --output-file requirements-exchange.lock
 
 install: .venv/.runtime ## only install what running needs
+exchange: .venv/.exchange ## also install what speaks with real exchanges (ccxt)
 dev: .venv/.dev ## only install what developing needs
 
 clean: ## remove the environment and caches; data stays
@@ -98,6 +100,10 @@ clean: ## remove the environment and caches; data stays
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.exchange: requirements-exchange.lock .venv/.runtime
+	$(PIP) install --quiet --require-hashes -r requirements-exchange.lock
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime

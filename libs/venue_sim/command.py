@@ -12,13 +12,14 @@ import typer
 from holdfast.runtime.clock import SystemClock
 from venue_sim.catalog import DIALECTS
 from venue_sim.market import Quote, read_tape
-from venue_sim.server import Server
+from venue_sim.server import LOOPBACK, Server
 
 PRETEND_KEY = "sim-key"
 
 
 def venue_sim(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on the loopback; 0 takes a free one.")] = 8490,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8490,
+    host: Annotated[str, typer.Option(help="Address to listen on. Whoever reaches it may trade and break it: another one only in a network of its own.")] = LOOPBACK,
     key: Annotated[str, typer.Option(help="The API key that it takes.")] = PRETEND_KEY,
     secret: Annotated[str | None, typer.Option(help="The secret that requests are signed with.", show_default="sim-secret, as the venue writes it")] = None,
     dialect: Annotated[str, typer.Option(help=f"Whose wire: {', '.join(DIALECTS)}.")] = "binanceusdm",
@@ -30,14 +31,14 @@ def venue_sim(
     ] = None,
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.", show_default=False)] = None,
 ) -> None:  # fmt: skip
-    """A venue on 127.0.0.1 that speaks the wire of a real one, with faults on demand. No real exchange is reached."""
+    """An exchange that is not there: it speaks the wire of a real one, with faults on demand. No real exchange is reached."""
     if dialect not in DIALECTS:
         print(f"holdfast venue-sim: no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
         raise typer.Exit(1)
     entry = DIALECTS[dialect]
     try:
         server = Server(SystemClock(), key=key, secret=secret or entry.secret, dialect=dialect)
-        asyncio.run(_run(server, entry.title, port, Walk(seed, entry.starts), every_ms, tape, seconds))
+        asyncio.run(_run(server, entry.title, host, port, Walk(seed, entry.starts), every_ms, tape, seconds))
     except (OSError, ValueError) as error:
         print(f"holdfast venue-sim: {error}")
         raise typer.Exit(1) from None
@@ -46,10 +47,10 @@ def venue_sim(
 
 
 async def _run(
-    server: Server, title: str, port: int, walk: "Walk", every_ms: int, tape: Path | None, seconds: float | None
+    server: Server, title: str, host: str, port: int, walk: "Walk", every_ms: int, tape: Path | None, seconds: float | None
 ) -> None:  # fmt: skip
     clock = SystemClock()
-    await server.start(port)
+    await server.start(port, host)
     print(
         f"{title}, simulated, on {server.url}; what shall happen: {server.url}/sim/state",
         flush=True,
@@ -60,9 +61,9 @@ async def _run(
         while until is None or clock.monotonic_ms() < until:
             if quotes is None:
                 for symbol, quote in walk.step(clock.wall_ms()):
-                    server.venue.exchange.quote(symbol, quote)
+                    await server.price(symbol, quote)
             elif (row := next(quotes, None)) is not None:
-                server.venue.exchange.quote(*row)
+                await server.price(*row)
             await clock.sleep(every_ms / 1000)
     finally:
         await server.stop()

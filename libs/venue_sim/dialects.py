@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from venue_sim.faults import Fault, Kind
+from venue_sim.market import Quote
 from venue_sim.matching import Matching
 from venue_sim.orders import Order, Trade
 
@@ -56,6 +57,10 @@ class Line(Protocol):
 
     def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
         """What this client is told of an order that has changed."""
+        ...
+
+    def price(self, symbol: str, quote: Quote) -> Sequence[Document]:
+        """What this client is told of a price."""
         ...
 
     def farewell(self) -> Sequence[Document]:

@@ -15,7 +15,7 @@ from venue_sim.faults import Fault, Kind
 from venue_sim.kraken import PRIVATE, PUBLIC, KrakenDesk
 from venue_sim.kraken_door import KrakenDoor
 from venue_sim.kraken_rows import balance_rows, execution_row
-from venue_sim.market import Spec
+from venue_sim.market import Quote, Spec
 from venue_sim.matching import Tell
 from venue_sim.orders import Order, Trade
 from venue_sim.wallet import Habits, Spot
@@ -166,6 +166,9 @@ class V2Line:
     def _message(self, channel: str, rows: list[Any], kind: str) -> Document:
         self._sequences[channel] += 1
         return {"channel": channel, "type": kind, "data": rows, "sequence": self._sequences[channel]}
+
+    def price(self, symbol: str, quote: Quote) -> Sequence[Document]:  # noqa: ARG002 - there is no public stream here
+        return ()
 
     def farewell(self) -> Sequence[Document]:
         """Kraken just closes."""

@@ -1,4 +1,4 @@
-"""The venue on a socket of the loopback: HTTP, the user's WebSocket, and /sim, where tests and people say what shall happen.
+"""The venue on a socket: HTTP, WebSockets of users and of prices, and /sim, where tests and people say what shall happen.
 
 aiohttp, because a fault needs the connection itself: to cut it, to leave half an answer, to stay silent.
 """
@@ -49,14 +49,14 @@ class Server:
         """How many clients are told of orders over a WebSocket."""
         return sum(line.listens for line in self._lines.values())
 
-    async def start(self, port: int = 0) -> None:
-        """Listen on *port* of the loopback; 0 takes a free one. Raises OSError."""
+    async def start(self, port: int = 0, host: str = LOOPBACK) -> None:
+        """Listen on *port* of *host*; 0 takes a free one. Raises OSError."""
         app = web.Application()
         app.router.add_route("*", "/sim/{what:.*}", self._control)
         app.router.add_route("*", "/{path:.*}", self._come_in)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, port)
+        site = web.TCPSite(self._runner, host, port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -137,6 +137,13 @@ class Server:
             for socket, line in self._lines.items():
                 self._unsent += [(socket, document) for document in line.tell(order, trade)]
 
+    async def price(self, symbol: str, quote: Quote) -> None:
+        """The touch moves, and whoever has subscribed is told. Raises Refusal for an unknown symbol."""
+        self.venue.exchange.quote(symbol, quote)
+        for socket, line in self._lines.items():
+            self._unsent += [(socket, document) for document in line.price(symbol, quote)]
+        await self._send_events()
+
     async def _send_events(self) -> None:
         events, self._unsent = self._unsent, []
         for socket, event in events:
@@ -200,7 +207,7 @@ class Server:
         quote = Quote(
             Decimal(given["bid"]), Decimal(given["ask"]), self.venue.clock(), Decimal(given.get("size", 10))
         )
-        self.venue.exchange.quote(given["symbol"], quote)
+        await self.price(given["symbol"], quote)
         return {}
 
     async def _arm(self, given: dict[str, Any]) -> Any:

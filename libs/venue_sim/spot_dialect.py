@@ -13,7 +13,7 @@ from venue_sim.binance import Binance
 from venue_sim.dialects import Document
 from venue_sim.door import SPOT, Door
 from venue_sim.errors import VenueError
-from venue_sim.market import SPECS, Spec
+from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Tell
 from venue_sim.orders import Order, Trade
 from venue_sim.spot import ENDPOINTS, SpotDesk
@@ -97,6 +97,9 @@ class ApiLine:
         now = exchange.clock()
         events = (order_event(order, trade, now), account_event(exchange, order.ask.symbol, now))
         return [self._wrapped(event) for event in events]
+
+    def price(self, symbol: str, quote: Quote) -> Sequence[Document]:  # noqa: ARG002 - there is no public stream here
+        return ()
 
     def farewell(self) -> Sequence[Document]:
         return (self._wrapped({"e": "eventStreamTerminated", "E": self._dialect.exchange.clock()}),)

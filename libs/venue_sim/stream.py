@@ -1,8 +1,12 @@
-"""What the user's stream says: one event for each change of an order, in the words of the real one."""
+"""What the streams say, in the words of the real ones: an event for each change of an order, and prices to whoever subscribes."""
 
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from venue_sim.account import Account
+from venue_sim.dialects import Document
+from venue_sim.market import Quote
 from venue_sim.orders import Order, Trade
 from venue_sim.rows import plain
 
@@ -45,3 +49,56 @@ def account_event(account: Account, symbol: str, now: int) -> dict[str, Any]:
 
 def expired_event(key: str, now: int) -> dict[str, Any]:
     return {"e": "listenKeyExpired", "E": now, "listenKey": key}
+
+
+class PriceLine:
+    """Public prices: SUBSCRIBE to SYMBOL@ticker, @miniTicker or @bookTicker, as at Binance. Volumes are not counted here."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._channels: dict[str, None] = {}
+
+    @property
+    def listens(self) -> bool:
+        """Of orders nothing is told here."""
+        return False
+
+    def hear(self, text: str) -> Sequence[Document]:
+        try:
+            given = json.loads(text)
+            names, number = [str(one) for one in given["params"]], given["id"]
+        except (ValueError, KeyError, TypeError):
+            return ({"error": {"code": 2, "msg": "Invalid request"}, "id": None},)
+        if given.get("method") == "SUBSCRIBE":
+            self._channels |= dict.fromkeys(names)
+        else:
+            self._channels = {name: None for name in self._channels if name not in names}
+        return ({"result": None, "id": number},)
+
+    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:  # noqa: ARG002 - orders are nobody else's business
+        return ()
+
+    def price(self, symbol: str, quote: Quote) -> Sequence[Document]:
+        wanted = [
+            name.partition("@")[2] for name in self._channels if name.partition("@")[0].upper() == symbol
+        ]
+        return [price_event(symbol, quote, channel, self._clock()) for channel in wanted]
+
+    def farewell(self) -> Sequence[Document]:
+        return ()
+
+
+def price_event(symbol: str, quote: Quote, channel: str, now: int) -> dict[str, Any]:
+    """24hrTicker, 24hrMiniTicker or bookTicker; of a day's figures only the last price is true."""
+    last = plain(quote.last)
+    if channel == "bookTicker":
+        size = plain(quote.size)
+        return {
+            "e": "bookTicker", "u": now, "s": symbol, "b": plain(quote.bid), "B": size, "a": plain(quote.ask), "A": size, "T": now, "E": now,
+        }  # fmt: skip
+    day = {"s": symbol, "c": last, "o": last, "h": last, "l": last, "v": "0", "q": "0", "E": now}
+    if channel == "miniTicker":
+        return {"e": "24hrMiniTicker", **day}
+    return {
+        "e": "24hrTicker", **day, "p": "0", "P": "0", "w": last, "Q": "0", "O": now - 86_400_000, "C": now, "F": 0, "L": 0, "n": 0,
+    }  # fmt: skip

@@ -6,15 +6,16 @@ from typing import Any
 
 from venue_sim import binance_errors
 from venue_sim.binance import Binance
-from venue_sim.dialects import Document
+from venue_sim.dialects import Document, Line
 from venue_sim.door import Door
 from venue_sim.exchange import Exchange
 from venue_sim.faults import Kind
 from venue_sim.futures import ENDPOINTS, Futures
+from venue_sim.market import Quote
 from venue_sim.matching import Tell
 from venue_sim.orders import Order, Trade
 from venue_sim.rows import empty_hedge_rows
-from venue_sim.stream import account_event, expired_event, order_event
+from venue_sim.stream import PriceLine, account_event, expired_event, order_event
 
 
 class Usdm(Binance[Futures]):
@@ -34,8 +35,10 @@ class Usdm(Binance[Futures]):
             return rows + [row for symbol in self.exchange.specs for row in empty_hedge_rows(symbol)]
         return super()._reordered(rows, kind)
 
-    def line(self, path: str, query: Mapping[str, str]) -> "KeyLine | None":
-        """/ws/KEY, or /private/ws?listenKey=KEY."""
+    def line(self, path: str, query: Mapping[str, str]) -> Line | None:
+        """/ws/KEY, or /private/ws?listenKey=KEY; prices, for anybody, at /ws/NUMBER."""
+        if path.rpartition("/")[2].isdecimal():
+            return PriceLine(self.exchange.clock)
         key = query.get("listenKey", "") or path.rpartition("/")[2]
         return KeyLine(self, key) if self.knows(key) else None
 
@@ -67,6 +70,9 @@ class KeyLine:
         if trade is not None:
             events.append(account_event(exchange.account, order.ask.symbol, exchange.clock()))
         return events
+
+    def price(self, symbol: str, quote: Quote) -> Sequence[Document]:  # noqa: ARG002 - a stream of its own
+        return ()
 
     def farewell(self) -> Sequence[Document]:
         return (expired_event(self._key, self._dialect.exchange.clock()),)

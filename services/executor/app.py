@@ -1,7 +1,7 @@
-"""Wiring of the executor: locks, one venue per account, and who is called for which stream."""
+"""Wiring of the executor: locks, one venue per account, lanes of the live ones, and who is called for which stream."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.seams import Seams
@@ -17,13 +17,15 @@ from holdfast.contracts.streams import (
 from holdfast.contracts.trusted import Tables
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
-from holdfast.runtime.faults import EXIT_HELD, Terminal, Transient
+from holdfast.runtime.faults import EXIT_HELD, Terminal
 from holdfast.runtime.live_settings import check_switch, live_accounts
 from holdfast.runtime.locks import AlreadyHeld, Held
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import PaperRecord
 from holdfast.venues.port import Rules, Venue, VenueUnreadable
+from services.executor.guard import Key
+from services.executor.lanes import Lane, first_answers
 from services.executor.service import Executor
 
 PAPER = "paper"
@@ -69,20 +71,31 @@ class Premises:
         self._settings, self._seams, self._open_venue = settings, seams, open_venue
         self._live = live_accounts(settings)
         self._locks: dict[str, Held] = {}
-        self.venues: dict[tuple[str, str], Venue] = {}
+        self.venues: dict[Key, Venue] = {}
+        self.lanes: list[Lane] = []
+
+    def lay(self, closed: dict[Key, str]) -> None:
+        """A lane for each live account. *closed*: where it says that its exchange has not answered yet."""
+        for account, one in self._live.items():
+            connect = partial(self._open_live, account)
+            self.lanes.append(Lane((account, one.exchange), connect, self._take, closed, self._seams.clock))
 
     async def open(self) -> None:
-        """One executor per account (INV-9). May be called again after Transient, which says that an exchange did not answer.
+        """One executor per account (INV-9).
 
-        Raises Terminal when another one runs, a record cannot be read, or a live account is not as its settings say.
+        Raises Terminal when another one runs, a record cannot be read, or a live account is not as its settings say, as far as its
+        exchange answers at once.
         """
         check_switch(self._settings)
         for account in self._settings.accounts:
-            if account not in self._locks:
-                self._locks[account] = self._lock(account)
-            if not any(name == account for name, _ in self.venues):
-                venue = await self._venue(account)
-                self.venues[account, venue.exchange] = venue
+            self._locks[account] = self._lock(account)
+        for account in self._settings.accounts:
+            if account not in self._live:
+                self._take(self._paper(account))
+        await first_answers(self.lanes)
+
+    def _take(self, venue: Venue) -> None:
+        self.venues[venue.account, venue.exchange] = venue
 
     def _lock(self, account: str) -> Held:
         path = self._settings.dir / "locks" / f"executor-{account}.lock"
@@ -91,20 +104,20 @@ class Premises:
         except AlreadyHeld as error:
             raise Terminal(str(error), EXIT_HELD) from error
 
-    async def _venue(self, account: str) -> Venue:
-        if account in self._live:
-            from holdfast.venues.live import open_live
+    async def _open_live(self, account: str) -> Venue:
+        from holdfast.venues.live import open_live
 
-            try:
-                return await open_live(self._settings, account, self._seams.clock)
-            except VenueUnreadable as error:
-                raise Transient(f"{account} at {self._live[account].exchange}: {error}") from error
+        return await open_live(self._settings, account, self._seams.clock)
+
+    def _paper(self, account: str) -> Venue:
         try:
             return self._open_venue(self._settings, account)
         except VenueUnreadable as error:
             raise Terminal(str(error)) from error
 
     async def close(self) -> None:
+        for lane in self.lanes:
+            await lane.close()
         for venue in self.venues.values():
             await venue.close()
         for lock in self._locks.values():
@@ -136,6 +149,11 @@ def build(
         bus_fullness_pct=lambda: app.bus_fullness_pct,
     )
 
+    premises.lay(executor.guard.closed)
+    executor.lanes.update({lane.key: lane.news for lane in premises.lanes})
+    for lane in premises.lanes:
+        app.background(partial(lane.open, executor=executor))
+        app.background(partial(lane.send, executor=executor))
     app.on_start(premises.open)
     app.on_stop(premises.close)
     app.ledger(view, on_reset=executor.on_reset, on_updates=executor.on_updates)

@@ -6,7 +6,7 @@ The one rule that everything here serves: an order is sent once, by the incarnat
 and never sent; that one is absent is believed only of look-ups later than `send_by` and the venue's own delays.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.contracts.codes import Code, OrderState, OrderType, Role, StatusKind, TimeInForce
@@ -62,7 +62,7 @@ class Dispatcher:
         self._clock, self._ids, self._view, self._guard = clock, ids, view, guard
         self._desk, self._owed = desk, owed
         self._incarnation, self._resend_after_ms = incarnation, resend_after_ms
-        self._ready: list[str] = []
+        self._ready: dict[str, Key] = {}
         self._sent: dict[str, int] = {}
         self._quiet: dict[str, tuple[int, str | None]] = {}
         """Accepted, not told yet: order id -> (when to tell, venue order id)."""
@@ -88,7 +88,7 @@ class Dispatcher:
             self._quiet.pop(order_id, None)
         asked = self._desk.asked.get(order_id)
         if asked is not None and row.incarnation == self._incarnation and order_id not in self._sent:
-            self._ready.append(order_id)
+            self._ready[order_id] = key
             return
         self._desk.asked.pop(order_id, None)
         now = self._clock.monotonic_ms()
@@ -109,11 +109,11 @@ class Dispatcher:
 
     # -- sending ---------------------------------------------------------------------------------------------------------
 
-    async def send(self) -> list[Outgoing]:
-        """Send what the ledger has shown as RESERVED for us: exits first."""
-        if not self._ready:
-            return []
-        ready, self._ready = self._ready, []
+    async def send(self, keys: Collection[Key]) -> list[Outgoing]:
+        """Send, at *keys*, what the ledger has shown as RESERVED for us: exits first."""
+        ready = [order_id for order_id, key in self._ready.items() if key in keys]
+        for order_id in ready:
+            del self._ready[order_id]
         outputs: list[Outgoing] = []
         lanes: tuple[dict[Key, list[OrderRow]], dict[Key, list[OrderRow]]] = ({}, {})
         deadlines: dict[str, int] = {}
@@ -261,17 +261,17 @@ class Dispatcher:
         ):
             del self._sent[oldest[0]]
 
-    async def cancel_due(self) -> list[Outgoing]:
-        """Ask the venue for the cancels that the ledger wants; again while the order stays CANCELING."""
+    async def cancel_due(self, keys: Collection[Key]) -> list[Outgoing]:
+        """Ask the venues *keys* for the cancels that the ledger wants; again while the order stays CANCELING."""
         now = self._clock.monotonic_ms()
         groups: dict[Key, list[OrderRow]] = {}
         for order_id in [key for key, due in self._cancels.items() if due <= now]:
             row = self._view.orders.get(order_id)
             if row is None:
                 del self._cancels[order_id]
-                continue
-            self._cancels[order_id] = now + self._resend_after_ms
-            groups.setdefault((row.account, row.exchange), []).append(row)
+            elif (key := (row.account, row.exchange)) in keys:
+                self._cancels[order_id] = now + self._resend_after_ms
+                groups.setdefault(key, []).append(row)
         self._guard.asked_no_more("cancel", lambda: self._venues_of(self._cancels))
         outputs: list[Outgoing] = []
         for key, rows in groups.items():
@@ -283,18 +283,18 @@ class Dispatcher:
             outputs += self.take_events(await self._guard.read(key, "poll", venue.poll(now_ms=wall)))
         return outputs
 
-    async def look_up_due(self) -> list[Outgoing]:
-        """Ask the venue about every order whose state is not proven."""
+    async def look_up_due(self, keys: Collection[Key]) -> list[Outgoing]:
+        """Ask the venues *keys* about every order whose state is not proven."""
         now = self._clock.monotonic_ms()
         groups: dict[Key, list[str]] = {}
         for order_id in [key for key, look in self.lookups.items() if look.due <= now]:
             row, look = self._view.orders.get(order_id), self.lookups[order_id]
             if row is None:
                 del self.lookups[order_id]
-                continue
-            look.times += 1
-            look.due = now + min(patience_ms(LOOK_AGAIN_MS, look.times), 5_000)
-            groups.setdefault((row.account, row.exchange), []).append(order_id)
+            elif (key := (row.account, row.exchange)) in keys:
+                look.times += 1
+                look.due = now + min(patience_ms(LOOK_AGAIN_MS, look.times), 5_000)
+                groups.setdefault(key, []).append(order_id)
         self._guard.asked_no_more("look-up", lambda: self._venues_of(self.lookups))
         outputs: list[Outgoing] = []
         for key, order_ids in groups.items():

@@ -70,6 +70,15 @@ class Guard:
         self._mismatch: dict[Key, str] = {}
         self.remotes: dict[Key, Remote] = {}
         """Those of the venues that are real exchanges."""
+        self.closed: dict[Key, str] = {}
+        """Exchanges that have not answered since the start, and what came back instead: nothing goes there yet."""
+
+    def admit(self, key: Key) -> None:
+        """The exchange has answered at last, and is as the settings say."""
+        self.closed.pop(key, None)
+        venue = self.venues[key]
+        if isinstance(venue, Remote):
+            self.remotes[key] = venue
 
     def start_again(self) -> None:
         """The ledger's view was loaded afresh, and by now all venues are open."""

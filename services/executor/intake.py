@@ -87,6 +87,7 @@ class Intake:
         desk: Desk,
         prices: Prices,
         incarnation: str,
+        closed: Mapping[tuple[str, str], str],
         objection: Callable[[tuple[str, str], str], Objection],
         bus_objection: Callable[[], Objection],
         was_sent: Callable[[str], bool],
@@ -99,9 +100,11 @@ class Intake:
         self._real_terms = replace(terms, spot_short=False)
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
-        self._gate, self._live, self._means, self._way_out = gate, live, means, way_out
+        self._gate, self._live, self._means, self._closed, self._way_out = gate, live, means, closed, way_out
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
+        self.waiting: dict[tuple[str, str], list[Entry]] = {}
+        """Exits for exchanges that have not answered since the start: they stay pending on the bus until that is over."""
 
     def take(self, entries: Sequence[Entry], batch: Batch | None) -> list[Outgoing]:
         """Proposals for *entries*; *batch* is what they count against, None for what passes freely."""
@@ -110,6 +113,9 @@ class Intake:
     def _take(self, entry: Entry, batch: Batch | None) -> Out | None:
         """None when the intent is on its way already: then the entry only waits for the same answer."""
         intent = entry.message if isinstance(entry.message, OrderIntent) else None
+        if intent is not None and intent.reduces and (intent.account, intent.exchange) in self._closed:
+            self.waiting.setdefault((intent.account, intent.exchange), []).append(entry)
+            return None
         intent_id, content = (
             unreadable_intent(entry) if intent is None else (intent.id, intent_digest(intent))
         )
@@ -190,7 +196,16 @@ class Intake:
     def _propose(self, intent: OrderIntent) -> Proposal:
         now = self._clock.wall_ms()
         named = intent.symbol or "?"
-        venue = self._venues.get((intent.account, intent.exchange))
+        key = (intent.account, intent.exchange)
+        venue, closed = self._venues.get(key), self._closed.get(key)
+        if closed is not None:
+            why = f"{'/'.join(key)} is not ready yet: {closed}"
+            is_cancel = intent.action is Action.CANCEL
+            return (
+                self._cancel(intent)
+                if is_cancel
+                else Proposal(named, refusal=refused(Code.VENUE_UNREADABLE, why))
+            )
         if venue is None:
             known = ", ".join(sorted("/".join(key) for key in self._venues))
             reason = f"no executor serves {intent.account}/{intent.exchange}; this one serves {known}"

@@ -4,7 +4,7 @@ The day's result is the venue's own word, read again every `EVERY_MS`, so nothin
 whoever traded; on spot our own orders alone, because whose the other coins are, and what for, nobody knows. As long as it has not been read, or cannot be, there are no entries; exits never ask.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 from holdfast.contracts.codes import Code
@@ -34,16 +34,14 @@ class LiveLimits:
         self.accounts, self._guard, self._clock, self._used, self._held = accounts, guard, clock, used, held
         self._results: dict[str, tuple[int, Decimal]] = {}
         """Account -> the UTC day that was read, and its result."""
-        self._due = 0
+        self._due: dict[Key, int] = {}
 
-    async def refresh(self) -> None:
-        """Read the day's results, if it is time to."""
+    async def refresh(self, keys: Collection[Key]) -> None:
+        """Read the day's results at *keys*, where it is time to."""
         now = self._clock.monotonic_ms()
-        if not self.accounts or now < self._due:
-            return
-        self._due = now + EVERY_MS
-        for key, venue in self._guard.remotes.items():
-            if key[0] in self.accounts:
+        for key, venue in list(self._guard.remotes.items()) if self.accounts else ():
+            if key in keys and key[0] in self.accounts and now >= self._due.get(key, 0):
+                self._due[key] = now + EVERY_MS
                 await self._read(key, venue)
 
     async def _read(self, key: Key, venue: Remote) -> None:

@@ -67,7 +67,9 @@ class Reconciler:
     ) -> None:
         self._clock, self._view, self._guard = clock, view, guard
         self._owed, self._inflight, self._dispatcher = owed, inflight, dispatcher
-        self._every_ms, self._due = every_ms, 0
+        self._every_ms = every_ms
+        self._due: dict[Key, int] = {}
+        """When each venue is compared next, monotonic ms; one that is not here is due."""
         self._differences: dict[str, _Difference] = {}
         self._strangers: dict[Key, list[str]] = {}
         self._foreign: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
@@ -78,32 +80,34 @@ class Reconciler:
 
     def soon(self, after_ms: int = 0) -> None:
         """Compare at the next opportunity, or at the first after so long."""
-        self._due = min(self._due, self._clock.monotonic_ms() + after_ms)
+        at = self._clock.monotonic_ms() + after_ms
+        self._due = {key: min(due, at) for key, due in self._due.items()}
 
-    async def run(self) -> list[Outgoing]:
-        """Compare, if it is time to."""
+    async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
+        """Compare those of *keys* for which it is time."""
         now = self._clock.monotonic_ms()
-        if now < self._due:
-            return []
-        self._due = now + self._every_ms
-        self._guard.bind(self._view)
         outputs: list[Outgoing] = []
-        for key in list(self._guard.venues):
+        for key in [key for key in keys if now >= self._due.get(key, 0)]:
+            self._due[key] = now + self._every_ms
+            self._guard.bind(self._view)
             if self.coins.are_at(key):
                 await self.coins.read(key)
             outputs += await self.read_trades(key)
             await self._compare_orders(key)
             outputs += await self._compare_positions(key)
+            soon = [READ_AGAIN_MS[seen - 1] for seen in self._pending(key)]
             if self._guard.is_silent(key):
-                self._due = now + min(self._every_ms, ASK_AGAIN_MS)
-        pending = [
+                soon.append(min(self._every_ms, ASK_AGAIN_MS))
+            self._due[key] = min(self._due[key], *(now + after_ms for after_ms in soon), now + self._every_ms)
+        return outputs
+
+    def _pending(self, key: Key) -> list[int]:
+        """How often each difference of this venue was seen that is read again."""
+        return [
             difference.seen
             for difference in self._differences.values()
-            if difference.seen <= len(READ_AGAIN_MS)
+            if difference.key == key and difference.seen <= len(READ_AGAIN_MS)
         ]
-        if pending:
-            self._due = min(self._due, now + min(READ_AGAIN_MS[seen - 1] for seen in pending))
-        return outputs
 
     async def read_trades(self, key: Key) -> list[Outgoing]:
         """Offer the venue's latest trades to the ledger, but for those that it is known to have, or that others made."""

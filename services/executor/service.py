@@ -7,7 +7,7 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -31,7 +31,7 @@ from holdfast.venues.port import Venue
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
-from services.executor.guard import Guard
+from services.executor.guard import Guard, Key
 from services.executor.intake import Intake, passes_freely
 from services.executor.live_limits import LiveLimits
 from services.executor.marking import Marking
@@ -91,15 +91,9 @@ class Executor:
             live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, self._held
         )
         self.dispatcher = Dispatcher(
-            clock=clock,
-            ids=ids,
-            view=view,
-            guard=self.guard,
-            desk=self.desk,
-            owed=self.owed,
-            incarnation=incarnation,
+            clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
-        )
+        )  # fmt: skip
         self.reconciler = Reconciler(
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
@@ -109,11 +103,13 @@ class Executor:
         )
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
-            incarnation=incarnation, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
+            incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
             way_out=self.way_out,
         )  # fmt: skip
-        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in venues))
+        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
+        self.lanes: dict[Key, asyncio.Event] = {}
+        """Venues that are served by a lane of their own (`services.executor.lanes`), and what wakes it; not by the handlers below."""
         self._loaded = asyncio.Event()
         self._started_ms = 0
         self._recognised: set[str] = set()
@@ -146,6 +142,18 @@ class Executor:
         held, self._held_back = self._held_back, []
         return held
 
+    def _keys(self) -> set[Key]:
+        """Every venue of this executor, those that have not answered yet included."""
+        return {*self._venues, *self.guard.closed}
+
+    def _here(self) -> list[Key]:
+        """The venues without a lane of their own."""
+        return [key for key in self._venues if key not in self.lanes]
+
+    def _wake_lanes(self) -> None:
+        for news in self.lanes.values():
+            news.set()
+
     def _objection(self, key: tuple[str, str], book: str) -> tuple[Code, str] | None:
         return self.guard.objection(key) or self.reconciler.objection(book)
 
@@ -172,7 +180,7 @@ class Executor:
         """The view was loaded from a snapshot: at start, and after a gap, a wipe, a rewind."""
         view = self._view
         self._started_ms = self._started_ms or self._clock.wall_ms()
-        for account in {account for account, _ in self._venues}:
+        for account in {account for account, _ in self._keys()}:
             self.intake.epochs.setdefault(account, 1 + view.executors.get(account, 0))
         self._check_epochs(view.executors, None)
         self.guard.bind(view)
@@ -183,10 +191,11 @@ class Executor:
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)
         self.reconciler.soon()
-        outputs = self._take_held_back() + await self.dispatcher.send()
-        outputs += await self.dispatcher.cancel_due()
-        outputs += await self.dispatcher.look_up_due()
-        await self.live.refresh()
+        self._wake_lanes()
+        here = self._here()
+        outputs = self._take_held_back() + await self._send(here)
+        outputs += await self.dispatcher.look_up_due(here)
+        await self.live.refresh(here)
         self._loaded.set()
         return outputs
 
@@ -214,9 +223,11 @@ class Executor:
                 await self._adopt(update)
         ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
         outputs += self.desk.ended(ended, mono)
-        outputs += await self.dispatcher.send()
-        outputs += await self.dispatcher.cancel_due()
-        return outputs
+        self._wake_lanes()
+        return outputs + await self._send(self._here())
+
+    async def _send(self, keys: Sequence[Key]) -> list[Outgoing]:
+        return await self.dispatcher.send(keys) + await self.dispatcher.cancel_due(keys)
 
     def _withdraw(self, intent_id: str) -> None:
         """The intent has ended; if its order was never recorded, its claim on the book goes."""
@@ -283,9 +294,9 @@ class Executor:
         self.marking.take_ticks(batch)
         ticks = self.prices.take((entry.message for entry in batch if isinstance(entry.message, Tick)), now)
         outputs = self._take_held_back()
-        for key, venue in self._venues.items():
+        for key in self._here():
             outputs += self.dispatcher.take_events(
-                await self.guard.read(key, "ticks", venue.on_ticks(ticks, now_ms=now))
+                await self.guard.read(key, "ticks", self._venues[key].on_ticks(ticks, now_ms=now))
             )
         return outputs
 
@@ -298,27 +309,52 @@ class Executor:
         for order_id in self.desk.overdue(mono):
             self.inflight.withdraw(order_id)
         outputs += self.dispatcher.tell_accepted()
-        for key, venue in self._venues.items():
-            outputs += self.dispatcher.take_events(
-                await self.guard.read(key, "poll", venue.poll(now_ms=wall))
-            )
-        outputs += await self.dispatcher.cancel_due()
-        outputs += await self.dispatcher.look_up_due()
-        await self.live.refresh()
         if self.dispatcher.compare_soon:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
-        outputs += await self.reconciler.run()
-        outputs += self.way_out.due()
+        outputs += await self._ask(self._here())
         outputs += self.marking.due()
         self.dispatcher.forget_old()
         return outputs
+
+    async def _ask(self, keys: Sequence[Key]) -> list[Outgoing]:
+        """What happened at *keys*, and whether it is as the ledger says."""
+        outputs: list[Outgoing] = []
+        for key in keys:
+            answer = self._venues[key].poll(now_ms=self._clock.wall_ms())
+            outputs += self.dispatcher.take_events(await self.guard.read(key, "poll", answer))
+        outputs += await self.dispatcher.cancel_due(keys)
+        outputs += await self.dispatcher.look_up_due(keys)
+        await self.live.refresh(keys)
+        outputs += await self.reconciler.run(keys)
+        return outputs + self.way_out.due(keys)
+
+    # -- lanes --------------------------------------------------------------------------------------------------------------------
+
+    def admit(self, key: Key) -> list[Outgoing]:
+        """The exchange of a lane is open: what waited for it goes on."""
+        self.guard.admit(key)
+        if not self._started_ms:
+            return []  # the first view will show everything
+        for row in list(self._view.orders.values()):
+            if (row.account, row.exchange) == key:
+                self.dispatcher.take_row(row, fresh=True)
+        self.lanes[key].set()
+        return self.intake.take(self.intake.waiting.pop(key, []), None)
+
+    async def send_in_lane(self, key: Key) -> list[Outgoing]:
+        """Orders and cancels of a lane: at once when it is woken."""
+        return await self._send([key])
+
+    async def ask_in_lane(self, key: Key) -> list[Outgoing]:
+        """Reads of a lane, each 200 ms; its sends never wait for them."""
+        return await self._ask([key]) if self._loaded.is_set() else []
 
     # -- the light ----------------------------------------------------------------------------------------------------------------
 
     def heartbeat(self) -> dict[str, Any]:
         """Fields of this service's heartbeat."""
-        complaints = [*self.guard.complaints(), *self.reconciler.complaints()]
+        complaints = [*self._unwatched(), *self.guard.complaints(), *self.reconciler.complaints()]
         return {
             "seq": max(self._view.seq, 0),
             "unreadable": "; ".join(complaints)[:1000] or None,
@@ -337,8 +373,17 @@ class Executor:
             },
         }
 
+    def _unwatched(self) -> Iterator[str]:
+        """Exchanges that have not answered since the start, and where something of ours is."""
+        for key, why in self.guard.closed.items():
+            held = sum((row.account, row.exchange) == key for row in self._view.positions.values())
+            orders = sum((row.account, row.exchange) == key for row in self._view.orders.values())
+            if held or orders:
+                yield f"{'/'.join(key)} is not ready yet, nobody watches {held} positions and {orders} orders there: {why}"
+
     def _warnings(self) -> list[str]:
-        warnings = [*self.dispatcher.missing.values(), *self.reconciler.warnings()]
+        closed = [f"{'/'.join(key)} is not ready yet: {why}" for key, why in self.guard.closed.items()]
+        warnings = [*closed, *self.dispatcher.missing.values(), *self.reconciler.warnings()]
         oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
         if oldest > SLOW_ANSWER_MS:
             warnings.append(

@@ -6,7 +6,7 @@ smallest order is dust: once nothing of it is on its way any more it is taken ou
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, Side
@@ -54,12 +54,13 @@ class WayOut:
             quantity = free if quantity is None else min(quantity, free)
         return order.evolve(alone=True, min_quantity=least, quantity=quantity, quantity_step=step)
 
-    def due(self) -> list[Outgoing]:
-        """Dust of positions that were to be closed."""
+    def due(self, keys: Iterable[Key]) -> list[Outgoing]:
+        """Dust at *keys*, of positions that were to be closed."""
         outputs: list[Outgoing] = []
-        for row in list(self._view.positions.values()):
+        spot = {key for key in keys if self._coins.are_at(key)}
+        for row in list(self._view.positions.values()) if spot else ():
             key = (row.account, row.exchange)
-            if not self._coins.are_at(key) or not self._is_dust(key, row):
+            if key not in spot or not self._is_dust(key, row):
                 continue
             fill = dust_of(row, self._clock.wall_ms())
             told = self._owed.owe(fill, self._clock.monotonic_ms())

@@ -1,5 +1,7 @@
 """Wiring of market_feed."""
 
+from functools import partial
+
 from holdfast.bus.app import ServiceApp
 from holdfast.bus.seams import Seams
 from holdfast.contracts.streams import MARKET_FEED
@@ -7,7 +9,7 @@ from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
-from holdfast.venues.ccxt_feed import CcxtFeed
+from holdfast.venues.ccxt_feed import CcxtFeed, open_exchange
 from services.market_feed.live import LiveSource
 from services.market_feed.record import Record
 from services.market_feed.replay import ReplaySource
@@ -27,7 +29,12 @@ def source_of(settings: Settings, clock: Clock, ids: Ids) -> Source:
     if isinstance(spec, ReplaySpec):
         return ReplaySource(spec, Record(directory, "replay"), clock, ids.new)
     if isinstance(spec, CcxtSpec):
-        return LiveSource(spec.exchange, CcxtFeed(spec.exchange, spec.symbols, clock), clock, ids.new)
+        return LiveSource(
+            spec.exchange,
+            CcxtFeed(spec.exchange, spec.symbols, clock, partial(open_exchange, url=spec.url)),
+            clock,
+            ids.new,
+        )
     return SyntheticSource(spec, Record(directory, "synthetic"), clock, ids.new)
 
 

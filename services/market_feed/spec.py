@@ -3,7 +3,7 @@
     replay:FILE[?symbol=BTC/USDT&speed=60&spread_pct=0.01&loop=yes]
     replay:A.csv?symbol=BTC/USDT,B.csv?symbol=ETH/USDT&speed=600      several files on one timeline
     synthetic[?seed=1&symbols=BTC/USDT,ETH/USDT&volatility=0.02&jump=1&interval_ms=250]
-    ccxt:EXCHANGE[?symbols=BTC/USDT,ETH/USDT]
+    ccxt:EXCHANGE[?symbols=BTC/USDT,ETH/USDT&url=http://127.0.0.1:8490]      url: a simulated venue
 
 Files are separated by commas (each may repeat the word `replay:`). `symbol` and `spread_pct` belong to the file they
 stand behind; `speed` and `loop` to all of them, wherever they stand. `speed` is market seconds per wall second, or `max`.
@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.money import parse_amount
 from holdfast.domain.instruments import canonical
+from holdfast.runtime.live_settings import SIMULATED
 
 DEFAULT_SPEED = Decimal(60)
 DEFAULT_SPREAD_PCT = Decimal("0.01")
@@ -69,6 +70,8 @@ class CcxtSpec:
     exchange: str
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     """As the exchange's own markets are named in ccxt: BTC/USDT is spot, BTC/USDT:USDT a perpetual."""
+    url: str = ""
+    """A simulated venue instead of the exchange."""
 
 
 Spec = ReplaySpec | SyntheticSpec | CcxtSpec
@@ -135,12 +138,17 @@ def _synthetic(options: Mapping[str, str]) -> SyntheticSpec:
 
 def _ccxt(text: str) -> CcxtSpec:
     exchange, _, query = text.partition("?")
-    options = _options(query, ("symbols",))
+    options = _options(query, ("symbols", "url"))
     if not re.fullmatch(r"[a-z0-9_]{2,40}", exchange):
         raise BadSpec(f'"{exchange}" is no exchange\'s name; write it as ccxt does, like ccxt:binance')
     symbols = _distinct(_listed(options["symbols"])) if "symbols" in options else DEFAULT_SYMBOLS
     _distinct(map(_symbol, symbols))
-    return CcxtSpec(exchange, symbols)
+    url = unquote(options.get("url", ""))
+    if not re.fullmatch(SIMULATED, url):
+        raise BadSpec(
+            f'url: "{url}" is no simulated venue; it is http://127.0.0.1:PORT or http://venue-sim:PORT'
+        )
+    return CcxtSpec(exchange, symbols, url)
 
 
 def guess_symbol(file_name: str) -> str | None:

@@ -51,7 +51,7 @@ POSITION = r.PositionRow(
     stop_loss_spec="41000.25", expires_at=T0 + 9, opened_at=T0 + 1, changed_at=T0 + 2, recorded_at=T0 + 3, realized_pnl=D("-0.5"),
     fees={"BNB": D("0.01")}, bought=D(2), sold=D("0.5"), entry_value=D(86001), exit_value=D(21500), version=3, seeded=["take_profit: missing"],
     terms="emergency_loss_pct=20 trailing.distance_pct=2", laddered=D("0.5"), stop_by=StopBy.TRAILING, trail_active=True,
-    high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), signal_at=T0 + 5, trigger_level=D("41000.25"), closing=ExitReason.FLATTEN, exit_attempts=1, trigger_price=D(41000), trigger_at=T0 + 4, exit_reason=ExitReason.STOP_LOSS, strategy="trend",
+    high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), signal_at=T0 + 5, trigger_level=D("41000.25"), closing=ExitReason.FLATTEN, exit_attempts=1, protects=2, trigger_price=D(41000), trigger_at=T0 + 4, exit_reason=ExitReason.STOP_LOSS, strategy="trend",
     correlation_id="i-1", intent_id="i-1",
 )  # fmt: skip
 ORDER = r.OrderRow(
@@ -59,7 +59,7 @@ ORDER = r.OrderRow(
     side=Side.SELL, type=OrderType.LIMIT, price=D(45000), quantity=D("1.5"), filled=D("0.5"), filled_value=D(22500), state=OrderState.PARTIAL,
     reduce_only=True, time_in_force=TimeInForce.IOC, post_only=True, good_till=T0 + 5, notional=D(67500), take_profit_spec="5%",
     stop_loss_spec="3.5%", ttl_s=D(600), position_id="p-1", reason=ExitReason.TAKE_PROFIT, attempt=2, trigger_price=D(45000), trigger_at=T0 + 4,
-    exits={"min_hold_s": "off"}, trigger_level=D(44999), thresholds="v3.ab", sizing="nav_pct: 5 %", replaces="i-0", replaced_by="i-2", filled_before=D("0.25"), displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
+    exits={"min_hold_s": "off"}, trigger_level=D(44999), thresholds="v3.ab", sizing="nav_pct: 5 %", stop_price=D(41000), replaces="i-0", replaced_by="i-2", filled_before=D("0.25"), displaced=True, code=Code.DISPLACED, evidence="cancel asked", venue_order_id="v-9", claimed=D(1), incarnation="x-1", epoch=4, send_by=T0 + 6,
     strategy="trend", correlation_id="i-1", reserved_at=T0 + 3, changed_at=T0 + 4,
 )  # fmt: skip
 BOOK_ROW = r.BookRow(
@@ -137,7 +137,7 @@ EXAMPLES: tuple[Message, ...] = (
             order_id="o-1", kind=Kind.LINEAR, contract_size=D("0.001"), settle="USDT", role=Role.EXIT, side=Side.SELL, type=OrderType.LIMIT,
             price=D(43000), quantity=D("0.01"), fraction=D("0.5"), sizing="nav_pct: 5 %", quantity_step=D("0.001"), min_quantity=D("0.002"), replaces="i-0", time_in_force=TimeInForce.FOK, post_only=True, good_till=T0 + 5,
             reference_price=D(42990), exits={"trigger": "last"}, trigger_level=D(43001), thresholds="v3.ab", take_profit="5%", stop_loss="41000", ttl_s=D(600), position_id="p-1", position_version=3,
-            reason=ExitReason.TTL, soft=True, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4, send_by=T0 + 2000,
+            reason=ExitReason.TTL, soft=True, attempt=2, trigger_price=D(43000), trigger_at=T0 + 4, stop_price=D(41000), send_by=T0 + 2000,
         ),
     ),
     BLOCKED,

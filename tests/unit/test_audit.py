@@ -283,6 +283,29 @@ def one_digit(copy: Copy) -> None:
     again("totals", change, **OPEN)(copy)
 
 
+def stops(count: int, **fields: Any) -> Corrupt:
+    """So many protective stops of BTC, which is long."""
+
+    def corrupt(copy: Copy) -> None:
+        held = copy.last("positions", **OPEN)
+        for number in range(count):
+            ids = {
+                "order_id": f"h-{number}",
+                "intent_id": f"new-{number}",
+                "position_id": held["position_id"],
+            }
+            what = {
+                "role": "protect",
+                "side": "sell",
+                "reduce_only": True,
+                "quantity": "0.1",
+                "stop_price": "1",
+            }
+            new_order(**ids | what | fields)(copy)
+
+    return corrupt
+
+
 CASES: dict[str, tuple[str, str, Corrupt]] = {
     # one side
     "opposed entry": ("INV-1", "live entries sell", new_order(side="sell")),
@@ -320,6 +343,10 @@ CASES: dict[str, tuple[str, str, Corrupt]] = {
     "exits above the position": ("INV-5", "work against a position of 0.9", new_order(role="exit", side="sell", reduce_only=True)),
     "exit without reduce-only at the venue": ("INV-5", "without reduce-only", at_venue("UPDATE orders SET shrink_only = 0")),
     "exit through zero at the venue": ("INV-5", "is held now", flipping_exit),
+    "stop above the position": ("INV-5", "held was 0.9", stops(1, quantity="1")),
+    "two stops": ("INV-5", "neither replaces the other", stops(2)),
+    "three stops": ("INV-5", "3 protective stops are live", stops(3, displaced=True, position_id="p-gone")),
+    "stop of a position that is gone": ("INV-5", "p-gone, which is gone", stops(1, position_id="p-gone")),
     # exits always pass
     "exit refused by a halt": ("INV-6", "was refused as halted", blocked("halted")),
     "exit refused beside free quantity": ("INV-6", "while exits of 0 worked", blocked("exit_in_flight")),

@@ -34,7 +34,9 @@ class LiveWorld(World):
     def __init__(self, server, clients, clock, wire=FUTURES, sections=None, **account):
         self.server, self.clients, self.clock, self.wire = server, clients, clock, wire
         given = LIVE | {"exchange": wire} | account
-        self.settings = Settings.model_validate({"live": True, "account": {"main": given}, **(sections or {})})
+        self.settings = Settings.model_validate(
+            {"live": True, "account": {"main": given}, **(sections or {})}
+        )
         self.ledger = MemoryLedger(clock, self.settings)
         self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
         self.fullness = 0.0

@@ -51,7 +51,7 @@ def trades(world):
 
 
 def refusal(world):
-    return [row for row in world.ledger.known.intents.values()][-1]
+    return list(world.ledger.known.intents.values())[-1]
 
 
 def inventory(world):

@@ -4,11 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from holdfast.cli.main import app
 from holdfast.cli.up import banner
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.live_settings import check_switch, live_accounts
+from holdfast.runtime.live_settings import check_switch, live_accounts, secrets_of
 from holdfast.venues.live import open_live, preflight
 from tests.venue._stage import KEY, SECRET, HandClock, venue
 
@@ -159,11 +161,15 @@ async def test_an_account_that_is_as_its_settings_say_is_opened(stage):
     ("changes", "state", "named"),
     [
         ({"symbols": '["DOGE/USDT"]'}, {}, r"\[account.main\] symbols: binanceusdm does not trade DOGE/USDT"),
-        ({}, {"skew_ms": -1_500}, "clock of this machine"),
-        ({}, {"skew_ms": 1_500}, "clock of this machine"),
+        ({}, {"skew_ms": -1_500}, r"\[account.main\] the clock of this machine"),
+        ({}, {"skew_ms": 1_500}, r"\[account.main\] the clock of this machine"),
         ({}, {"can_withdraw": True}, "key_file: this key may withdraw"),
-        ({}, {"hedged": True}, r"hedging.symbols: .*hedge mode"),
-        ({"more": '[hedging]\nsymbols = ["BTC/USDT"]'}, {}, r"hedging.symbols: .*one-way mode"),
+        ({}, {"hedged": True}, r"hedging.symbols: \[account.main\] .*hedge mode"),
+        (
+            {"more": '[hedging]\nsymbols = ["BTC/USDT"]'},
+            {},
+            r"hedging.symbols: \[account.main\] .*one-way mode",
+        ),
         (
             {"symbols": '["BTC/USDT", "ETH/USDT"]', "more": '[hedging]\nsymbols = ["BTC/USDT"]'},
             {"hedged": True},
@@ -195,3 +201,40 @@ def test_the_paper_path_loads_no_exchange_library():
         [sys.executable, "-c", code], env={"PYTHONPATH": "libs:.", "PATH": ""}, check=False, timeout=30
     )
     assert done.returncode == 0
+
+
+# -- `holdfast keys exchange` ---------------------------------------------------------------------------------------------
+
+
+def asked(tmp_path, typed, *more, **changes):
+    path = written(tmp_path, **changes)
+    return CliRunner().invoke(app, ["keys", "exchange", "main", "--config", str(path), *more], input=typed)
+
+
+def test_keys_of_an_exchange_are_written_where_the_account_reads_them_and_shown_to_nobody(tmp_path):
+    places = {"key_file": f"'{tmp_path}/new/key'", "secret_file": f"'{tmp_path}/new/secret'"}
+    done = asked(tmp_path, f"the-key\n{CANARY}\n", **places)
+    assert done.exit_code == 0, done.output
+    assert CANARY not in done.output
+    found = settings(tmp_path, **places).account["main"]
+    assert secrets_of("main", found) == ("the-key", CANARY, "")
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()] == [0o600, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("typed", "more", "changes", "said"),
+    [
+        ("a\nb\n", (), {}, "is there already; --replace overwrites it"),
+        ("a\n", ("--replace",), {}, "the secret is empty"),
+        ("a\nb\n", (), {"mode": '"paper"', "key_file": None, "secret_file": None}, "[account.main] key_file is not set"),
+    ],
+)  # fmt: skip
+def test_keys_of_an_exchange_that_cannot_be_written_leave_the_old_ones(tmp_path, typed, more, changes, said):
+    done = asked(tmp_path, typed, *more, **changes)
+    assert (done.exit_code, said in done.output) == (1, True), done.output
+    assert ((tmp_path / "KEY").read_text(), (tmp_path / "SECRET").read_text()) == (KEY, SECRET)
+
+
+def test_replace_puts_new_keys_in_the_place_of_the_old_ones(tmp_path):
+    assert asked(tmp_path, "a\nb\n", "--replace").exit_code == 0
+    assert ((tmp_path / "KEY").read_text(), (tmp_path / "SECRET").read_text()) == ("a\n", "b\n")

@@ -1,5 +1,6 @@
-"""`keys new|list|show-id`, `acl`, `secrets`: who may send intents, and who may do what on the bus."""
+"""`keys new|list|show-id|exchange`, `acl`, `secrets`: who may send intents, who may do what on the bus, and keys of exchanges."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 Name = Annotated[str, typer.Argument(help="The producer.")]
-keys = typer.Typer(name="keys", help="Keys with which producers sign their intents.", no_args_is_help=True)
+keys = typer.Typer(
+    name="keys",
+    help="Keys with which producers sign their intents, and keys of exchanges.",
+    no_args_is_help=True,
+)
 
 
 def register(app: typer.Typer) -> None:
     keys.command("new")(new)
     keys.command("list")(list_keys)
     keys.command("show-id")(show_id)
+    keys.command("exchange")(exchange)
     app.add_typer(keys)
     app.command("acl")(acl)
     app.command("secrets")(secrets)
@@ -109,6 +115,45 @@ def show_id(name: Name, directory: Dir = None, config: Config = None) -> None:
     if not found:
         fail(f"{name} has no key; `holdfast keys new {name}` makes one")
     print(found[0].key_id)
+
+
+def exchange(
+    account: Annotated[str, typer.Argument(help="A live account, as [account.NAME] has it.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the files that are there.")] = False,
+    directory: Dir = None,
+    config: Config = None,
+) -> None:
+    """Write an exchange's API key and secret into the account's files, mode 0600. They are asked for, or read from standard input, a line each."""
+    from holdfast.runtime.secret_files import write_secret
+
+    one = settings_of(directory, config).account.get(account)
+    if one is None:
+        fail(f"there is no [account.{account}] in the configuration")
+    missing = [name for name in ("key_file", "secret_file") if not getattr(one, name)]
+    if missing:
+        fail(f"[account.{account}] {missing[0]} is not set: where shall it be written?")
+    places = {"key": one.key_file, "secret": one.secret_file, "passphrase": one.password_file}
+    places = {what: path for what, path in places.items() if path}
+    there = [path for path in places.values() if Path(path).exists()]
+    if there and not replace:
+        fail(f"{there[0]} is there already; --replace overwrites it")
+    given = {what: _asked(f"{what} of {account} at {one.exchange}") for what in places}
+    for what, text in given.items():
+        if not text or not text.isprintable():
+            fail(f"the {what} is empty, or no text")
+    for what, path in places.items():
+        try:
+            write_secret(Path(path), given[what], replace=replace)
+        except OSError as error:
+            fail(f"{path} cannot be written: {error.strerror}")
+        print(f"{what}: {path}")
+
+
+def _asked(what: str) -> str:
+    """What a person types, unseen; or the next line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(what, hide_input=True)).strip()
+    return sys.stdin.readline().strip()
 
 
 def acl(

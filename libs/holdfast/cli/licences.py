@@ -5,18 +5,19 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 PAGE = Path("docs/licences.md")
-LOCK = Path("requirements.lock")
+LOCK = Path("requirements-exchange.lock")
 _PINNED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)(\[[^\]]*\])?==(?P<version>[^ ;\\]+)(?P<marker> *;[^\\\n]*)?", re.MULTILINE
 )
 _PREFIX = "License :: OSI Approved :: "
 _HEAD = """\
-<!-- Written by `make docs` from the installed packages of requirements.lock. -->
+<!-- Written by `make docs` from the installed packages of requirements-exchange.lock. -->
 
 # Licences
 
 Holdfast is under Apache-2.0. What it installs to run, and nothing else, is listed here as the packages themselves state it. The
-locks name each version and its hash. Optional parts are not in this list: `ccxt` (MIT) and `psycopg` (LGPL-3.0).
+locks name each version and its hash. `ccxt` and what it brings are only in the image, and where `make exchange` was asked for;
+`psycopg` (LGPL-3.0) is optional and not in this list.
 
 | package | version | licence | only where |
 |---|---|---|---|

@@ -218,6 +218,8 @@ class OrderRequest(Frozen):
     trigger_at: Millis | None = None
     trigger_level: Positive | None = None
     thresholds: Identifier | None = None
+    stop_price: Positive | None = None
+    """Of a protective stop: the price that triggers it at the venue."""
     send_by: Millis
 
 

@@ -150,6 +150,8 @@ class PositionRow(Frozen):
     """The level that it reached; where the price had gone beyond it, the two differ: a gap."""
     exit_reason: ExitReason | None = None
     """Reason of the last recorded exit order."""
+    protects: Annotated[int, Field(ge=0)] = 0
+    """Protective stops that the ledger has recorded for it."""
     strategy: Name | None = None
     correlation_id: Identifier | None = None
     intent_id: Identifier | None = None
@@ -203,10 +205,12 @@ class OrderRow(Frozen):
     """Of an exit: version of the terms that it was decided on."""
     sizing: Text | None = None
     """Of an entry whose intent named no quantity: what the quantity was made of."""
+    stop_price: Positive | None = None
+    """Of a protective stop: the price that triggers it at the venue."""
     replaces: Identifier | None = None
-    """Intent of the entry that it took the place of."""
+    """Intent of the entry, or of the protective stop, that it took the place of."""
     replaced_by: Identifier | None = None
-    """Intent of the entry that takes its place."""
+    """Intent of the entry, or of the protective stop, that takes its place."""
     filled_before: NotNegativeSum = ZERO
     """What the entry whose place it took, and those that had been replaced before it, had filled."""
     displaced: bool = False

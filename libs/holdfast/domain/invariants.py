@@ -19,13 +19,16 @@ STATEMENTS: Mapping[str, str] = {
     "INV-2": "Never bare: no open position exists without its exits.",
     "INV-3": "Recorded before sent: no order reaches a venue before the ledger has committed its reservation.",
     "INV-4": "Once: an intent has one end and at most one order; an order is sent once; a fill is applied once.",
-    "INV-5": "Exits only shrink: working exits never sum to more than the position.",
+    "INV-5": "Exits only shrink: working exits never sum to more than the position; one stop guards it, two while one replaces the other.",
     "INV-6": "Exits always pass: nothing softer ever stops a harder exit.",
     "INV-7": "Unknown is not failed; unreadable is not flat.",
     "INV-8": "Rebuildable: snapshot and updates give every service exactly the ledger's state.",
     "INV-9": "One writer for the store, for each state file, for each account's orders.",
     "INV-10": "Loud: a service that cannot keep these stops with a non-zero exit code and says why.",
 }
+
+MOST_STOPS = 2
+"""Live protective stops of one book: one, and for a moment the one that replaces it."""
 
 
 class InvariantViolation(Exception):  # noqa: N818 - the pair is InvariantViolation and ContractViolation
@@ -78,6 +81,34 @@ def check_position(position: PositionRow) -> None:
         )
 
 
+def check_stops(book: BookRow, position: PositionRow | None, orders: Iterable[OrderRow]) -> None:
+    """INV-5 of the live protective stops of one book. Raises InvariantViolation.
+
+    A stop may be larger than what is left of its position: it is reduce-only, and is replaced by one of the right size.
+    """
+    stops = [order for order in orders if order.role is Role.PROTECT and order.is_live]
+    for stop in stops:
+        if not stop.reduce_only or stop.stop_price is None or stop.position_id is None:
+            raise InvariantViolation(
+                "INV-5", f"protective stop {stop.order_id} is not reduce-only, or guards nothing"
+            )
+        is_of_another = position is None or position.position_id != stop.position_id
+        if is_of_another and not stop.displaced:
+            raise InvariantViolation(
+                "INV-5",
+                f"protective stop {stop.order_id} guards {stop.position_id}, which is gone, and is to stay",
+            )
+    if len(stops) > MOST_STOPS:
+        raise InvariantViolation("INV-5", f"{book.book_id}: {len(stops)} protective stops are live")
+    own = [stop for stop in stops if position is not None and stop.position_id == position.position_id]
+    if len(own) == MOST_STOPS and not (
+        own[0].intent_id == own[1].replaces or own[1].intent_id == own[0].replaces
+    ):
+        raise InvariantViolation(
+            "INV-5", f"{book.book_id}: two protective stops, and neither replaces the other"
+        )
+
+
 def check_book(book: BookRow, position: PositionRow | None, orders: Iterable[OrderRow]) -> None:
     """INV-1, INV-2 and INV-5 of one book as it is about to be committed. Raises InvariantViolation."""
     live = [order for order in orders if order.is_live]
@@ -97,3 +128,4 @@ def check_book(book: BookRow, position: PositionRow | None, orders: Iterable[Ord
     for order in live:
         if order.role is Role.EXIT and not order.reduce_only:
             raise InvariantViolation("INV-5", f"exit {order.order_id} is not reduce-only")
+    check_stops(book, position, live)

@@ -406,4 +406,5 @@ def _request(
         min_quantity=ZERO,
         alone=False,
         replaces=None,
+        stop_price=None,
     )

@@ -94,7 +94,7 @@ def order_row(
         notional=notional_of(order) if order.role is Role.ENTRY else ZERO, take_profit_spec=order.take_profit, stop_loss_spec=order.stop_loss,
         ttl_s=order.ttl_s, position_id=order.position_id, reason=order.reason, attempt=order.attempt, trigger_price=order.trigger_price,
         trigger_at=order.trigger_at, trigger_level=order.trigger_level, thresholds=order.thresholds, exits=order.exits,
-        sizing=order.sizing, replaces=order.replaces, replaced_by=None, filled_before=ZERO, displaced=False, code=None, evidence=None, venue_order_id=None, claimed=None,
+        sizing=order.sizing, stop_price=order.stop_price, replaces=order.replaces, replaced_by=None, filled_before=ZERO, displaced=False, code=None, evidence=None, venue_order_id=None, claimed=None,
         incarnation=request.incarnation, epoch=request.epoch, send_by=order.send_by, strategy=request.strategy,
         correlation_id=request.correlation_id, reserved_at=now_ms, changed_at=now_ms,
     )  # fmt: skip

@@ -37,6 +37,7 @@ from holdfast.domain.portfolio import limits_in_force, objection
 from holdfast.domain.replacing import Place, take_place
 from holdfast.domain.reservation import Refused, Rules, book_of, intent_row, notional_of, order_row
 from holdfast.domain.reserve_exit import cancel, reserve_exit
+from holdfast.domain.reserve_stop import reserve_stop
 
 
 def reserve(state: LedgerState, request: OrderReserve, known: Known, rules: Rules, now_ms: int) -> Change:
@@ -145,6 +146,8 @@ def _order(
         return Refused(
             Code.MALFORMED, f"order {order.order_id} belongs to another intent", ResultStatus.INVALID
         )
+    if order.role is Role.PROTECT:
+        return reserve_stop(state, request, order, change, now_ms)
     if order.role is not Role.ENTRY:
         return reserve_exit(state, request, order, change, now_ms)
     if order.replaces is None:

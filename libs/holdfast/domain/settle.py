@@ -27,6 +27,7 @@ from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
 from holdfast.domain.portfolio import note_trades
 from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
 from holdfast.domain.reservation import Rules
+from holdfast.domain.reserve_stop import after_stop, of_stop
 
 
 def fill_digest(fill: Fill) -> str:
@@ -125,7 +126,7 @@ def _fold(
     now_ms: int,
 ) -> None:
     """The position arithmetic, and what follows from it for the book, its other orders and the totals."""
-    position = state.position(book.book_id)
+    position = of_stop(state.position(book.book_id), order, fill)
     stopped = (
         order is not None and order.role is Role.ENTRY and order.code in {Code.STOPPED_BY_EXIT, Code.HALTED}
     )
@@ -201,8 +202,10 @@ def _exit_reason(order: OrderRow | None, fill: Fill, position: PositionRow | Non
 
 
 def _release(state: LedgerState, book: str, closed: PositionRow, change: Change, now_ms: int) -> None:
-    """A position has closed: its other exits have nothing left to reduce."""
-    for row in state.live_orders(book, Role.EXIT):
+    """A position has closed: its other exits, and its stop at the venue, have nothing left to reduce."""
+    for row in state.live_orders(book):
+        if row.role is Role.ENTRY:
+            continue
         if row.position_id == closed.position_id and row.remaining > 0 and not row.displaced:
             state.put_order(to_canceling(row, Code.POSITION_GONE, now_ms, displaced=True), change)
 
@@ -278,6 +281,7 @@ def _count(state: LedgerState, order: OrderRow, fill: Fill, known: Known, change
     order = state.orders.get(order.order_id) or change.orders.get(order.order_id) or order
     row = on_fill(order, fill.quantity, fill.price, fill.at)
     state.put_order(row, change)
+    after_stop(state, row, change, fill.at)
     if not row.is_live:
         known.orders[row.order_id] = row
     _answer(row, known, change, fill.at)
@@ -303,6 +307,7 @@ def settle_status(state: LedgerState, status: OrderStatus, known: Known, now_ms:
     if row is None:
         return change
     state.put_order(row.evolve(changed_at=now_ms), change)
+    after_stop(state, row, change, now_ms)
     if not row.is_live:
         known.orders[row.order_id] = row
     _answer(row, known, change, now_ms)

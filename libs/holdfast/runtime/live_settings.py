@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 PAPER = "paper"
+SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim)(:\d+)?)?$"
+"""Where a simulated venue may be, or nothing: keys of an exchange never go anywhere else."""
 
 
 class AccountSettings(Section):
@@ -55,7 +57,7 @@ class AccountSettings(Section):
     )
     url: str = Field(
         "",
-        pattern=r"^(https?://(127\.0\.0\.1|localhost|venue-sim)(:\d+)?)?$",
+        pattern=SIMULATED,
         description="Live: a simulated venue instead of the exchange.",
     )
     answer_ms: int = Field(

@@ -102,7 +102,7 @@ class Clients:
         if retries := list(_retrying(client.options)):
             raise Terminal(f"ccxt would repeat orders by itself: {', '.join(retries)} is not 0", EXIT_CONFIG)
         if url:
-            client.urls["api"] = _moved(client.urls["api"], url)
+            client.urls["api"] = moved(client.urls["api"], url)
         client.fetch = self._guarded(client.fetch)
         client.handle_errors = _noting(client.handle_errors)
         return client
@@ -172,13 +172,13 @@ def _retrying(options: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield from _retrying(value, f"{path}{name}.")
 
 
-def _moved(addresses: Mapping[str, Any], url: str) -> dict[str, Any]:
+def moved(addresses: Mapping[str, Any], url: str) -> dict[str, Any]:
     """The same paths at another host; sockets where ccxt has sockets."""
-    moved: dict[str, Any] = {}
+    new: dict[str, Any] = {}
     for name, address in addresses.items():
         if isinstance(address, Mapping):
-            moved[name] = _moved(address, url)
+            new[name] = moved(address, url)
         elif isinstance(address, str):
             base = url.replace("http", "ws", 1) if address.startswith("ws") else url
-            moved[name] = base.rstrip("/") + urlsplit(address).path
-    return moved
+            new[name] = base.rstrip("/") + urlsplit(address).path
+    return new

@@ -21,6 +21,7 @@ from holdfast.domain.candles import Quote, middle
 from holdfast.domain.instruments import canonical
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
+from holdfast.venues.ccxt_client import moved
 
 log = logging.getLogger("holdfast.feed")
 
@@ -34,6 +35,7 @@ class Exchange(Protocol):
     """What is used of a `ccxt.pro` exchange."""
 
     has: Mapping[str, Any]
+    urls: dict[str, Any]
     markets: Mapping[str, Any] | None
 
     async def load_markets(self) -> Any: ...
@@ -52,8 +54,8 @@ class Opened:
     errors: tuple[type[Exception], ...]
 
 
-def open_exchange(name: str) -> Opened:
-    """A client without keys. Raises Terminal when ccxt is not installed or does not know *name*."""
+def open_exchange(name: str, *, url: str = "") -> Opened:
+    """A client without keys; *url* replaces its addresses, for a simulated venue. Raises Terminal when ccxt is not installed or does not know *name*."""
     try:
         import ccxt.pro
     except ImportError as error:
@@ -63,6 +65,8 @@ def open_exchange(name: str) -> Opened:
     if name not in ccxt.pro.exchanges:
         raise Terminal(f"feed ccxt:{name}: ccxt knows no websockets of an exchange of that name", EXIT_CONFIG)
     exchange: Exchange = getattr(ccxt.pro, name)({"enableRateLimit": True, "newUpdates": True})
+    if url:
+        exchange.urls["api"] = moved(exchange.urls["api"], url)
     return Opened(exchange, (ccxt.BaseError, OSError, TimeoutError))
 
 

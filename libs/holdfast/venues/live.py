@@ -104,7 +104,7 @@ async def check_clock(venue: CcxtVenue, clock: Clock) -> None:
     skew = await venue.server_time() - clock.wall_ms()
     if abs(skew) > MOST_SKEW_MS:
         raise Terminal(
-            f"the clock of this machine and that of {venue.exchange} differ by {skew} ms, at most {MOST_SKEW_MS} are allowed: "
+            f"[account.{venue.account}] the clock of this machine and that of {venue.exchange} differ by {skew} ms, at most {MOST_SKEW_MS} are allowed: "
             "expiry and signatures depend on it; set up NTP",
             EXIT_CONFIG,
         )
@@ -124,7 +124,7 @@ async def check(venue: CcxtVenue, one: AccountSettings) -> None:
     if hedged is not None and hedged is not venue.hedged:
         theirs, ours = ("hedge", "one-way") if hedged else ("one-way", "hedge")
         raise Terminal(
-            f"hedging.symbols: {one.exchange} has this account in {theirs} mode, and these settings mean {ours} mode", EXIT_CONFIG
+            f"hedging.symbols: {section} is in {theirs} mode at {one.exchange}, and these settings mean {ours} mode", EXIT_CONFIG
         )  # fmt: skip
     if one.leverage is not None:
         for symbol in one.symbols:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proving.audit.arithmetic import ZERO
 from proving.audit.money import Money
 from proving.audit.picture import OPEN_ANSWERS, Book, Document, Order, Picture
 from proving.audit.report import Findings, plain
@@ -22,6 +23,8 @@ HARDNESS: Mapping[str, int] = {
 }  # fmt: skip
 """How hard an exit is; facts that the venue has made are harder than all."""
 FACT = 100
+MOST_STOPS = 2
+"""Live protective stops of one book: one, and for a moment the one that replaces it."""
 EXIT_REFUSALS = frozenset({"nothing_to_close", "position_gone", "wrong_side", "exit_in_flight"})
 """The only codes with which an exit may be blocked: there is nothing to close, or it is being closed already."""
 
@@ -143,6 +146,11 @@ class Journal:
                 add("INV-6", order.book, f"entry {where} was reserved while the book was being closed")
         elif not order.reduce_only:
             add("INV-5", order.book, f"exit {where} is not reduce-only")
+        if order.role == "protect":
+            held = Decimal(book.position["quantity"]) if book.position is not None else ZERO
+            if order.quantity > held:
+                text = f"stop {where} is of {plain(order.quantity)}, held was {plain(held)}"
+                add("INV-5", order.book, text)
         picture.orders[order.order_id] = replace(order, state="reserved")
 
     def _order(self, update: Document, order: Order) -> None:
@@ -306,3 +314,19 @@ class Journal:
         if exiting > quantity:
             text = f"exits of {plain(exiting)} work against a position of {plain(quantity)} (update {update['seq']})"
             self._findings.add("INV-5", book.book_id, text)
+        piled = piled_up(book)
+        if piled:
+            self._findings.add("INV-5", book.book_id, f"{piled} (update {update['seq']})")
+
+
+def piled_up(book: Book) -> str:
+    """What of a book's protective stops is too much: more than two, or two of which neither replaces the other."""
+    stops = book.stops()
+    if len(stops) > MOST_STOPS:
+        return f"{len(stops)} protective stops are live"
+    open_now = book.position["position_id"] if book.position is not None else ""
+    own = [stop for stop in stops if stop.position_id == open_now]
+    if len(own) == MOST_STOPS and own[0].intent_id != own[1].replaces and own[1].intent_id != own[0].replaces:
+        return "two protective stops are live, and neither replaces the other"
+    left = [stop for stop in stops if stop.position_id != open_now and not stop.displaced]
+    return f"stop {left[0].order_id} guards {left[0].position_id}, which is gone" if left else ""

@@ -38,6 +38,8 @@ class Order:
     reason: str
     position_id: str
     displaced: bool
+    replaces: str
+    """Of an entry or a protective stop: the intent of the one whose place it takes."""
     shown_filled: Decimal
     """What the row says has filled; `filled` is the sum of the fills that the journal has of it."""
     filled: Decimal = ZERO
@@ -63,7 +65,7 @@ class Order:
             row.get("leg", "net"), row["role"], row["side"], row.get("type", "market"), Decimal(row["quantity"]),
             Terms(row.get("kind", "spot"), Decimal(row["contract_size"]), row["settle"]), row.get("state", "reserved"),
             row.get("reduce_only", False), row["epoch"], row.get("reason", ""), row.get("position_id", ""),
-            row.get("displaced", False), Decimal(row.get("filled", 0)),
+            row.get("displaced", False), row.get("replaces", ""), Decimal(row.get("filled", 0)),
         )  # fmt: skip
 
 
@@ -83,6 +85,10 @@ class Book:
     def exits(self) -> list[Order]:
         """Exits that work: live, and not displaced by a harder one."""
         return [order for order in self.live.values() if order.role == "exit" and not order.displaced]
+
+    def stops(self) -> list[Order]:
+        """Protective stops that are live, those whose cancel was asked for included."""
+        return [order for order in self.live.values() if order.role == "protect"]
 
     def entries(self) -> list[Order]:
         """Entries that hold the book's side."""

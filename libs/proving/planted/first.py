@@ -142,7 +142,7 @@ def reserved_means_send(patch: Patch) -> None:
     def send_whatever_is_reserved(self: dispatch.Dispatcher, row: Any, *, fresh: bool = False) -> None:
         if row.state is OrderState.RESERVED and row.order_id not in self._sent:
             self._desk.asked[row.order_id] = Asked(row.intent_id, 10**15)
-            self._ready.append(row.order_id)
+            self._ready[row.order_id] = (row.account, row.exchange)
             return
         take_row(self, row, fresh=fresh)
 

@@ -1,0 +1,178 @@
+"""What is to be done about a position's stop at the venue: nothing, place one, replace it, take it away, or close instead.
+
+Pure, and a function of the ledger's rows and of what the venue has shown: whoever asks again gets the same answer. The stop
+stands at the position's stop-loss, rounded away from the price to a step, which is the same level on the venue's grid of
+prices. It covers what is held, in whole steps of quantity.
+
+    no stop is live                                   -> place
+    it is larger or smaller than what is held         -> replace, at most once a second
+    the stop-loss has moved by `step_pct` or more     -> replace, at most every `every_ms`
+    one is in doubt, on its way, or being taken away  -> wait: it counts as live
+    it has triggered and does not fill for so long    -> a market exit
+    the venue refused it: the price is there already  -> a market exit
+    the account protects otherwise                    -> take it away
+
+Times are wall ms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from holdfast.contracts.codes import Code, OrderState, OrderType, PositionSide, Role
+from holdfast.contracts.money import HUNDRED, add, canonical, divide, mul, round_down, sub
+from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
+from holdfast.domain.invariants import MOST_STOPS
+from holdfast.domain.precheck import Tradable
+
+RESIZE_MS = 1_000
+"""Between two replacements of a stop whose position has grown or shrunk."""
+
+
+class Protect(StrEnum):
+    """Who watches a position's stop-loss."""
+
+    VENUE = "venue"
+    """A stop at the venue; the scanner fires only when that has not worked in time."""
+    SCANNER = "scanner"
+    """The scanner alone; nothing rests at the venue."""
+    BOTH = "both"
+    """A stop at the venue, and the scanner fires at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectTerms:
+    """How an account's stops rest at its venue."""
+
+    type: OrderType = OrderType.MARKET
+    """What a stop becomes when it is triggered."""
+    limit_pct: Decimal = Decimal(1)
+    """Of a stop-limit: how much worse than the stop's price it may sell or buy."""
+    step_pct: Decimal = Decimal("0.1")
+    """How far the stop-loss must have moved, in percent of the resting stop's price, before that is replaced."""
+    every_ms: int = 5_000
+    """Least time between two replacements because the stop-loss has moved."""
+    escalate_ms: int = 5_000
+    """How long a stop may stay triggered and not filled before a market exit takes its place."""
+
+
+class Do(StrEnum):
+    NOTHING = "nothing"
+    PLACE = "place"
+    REPLACE = "replace"
+    CANCEL = "cancel"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done, and why. *stop*: the one that is replaced, taken away, or given up."""
+
+    do: Do
+    why: str
+    stop: OrderRow | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    """Of a new stop: what triggers it."""
+
+
+def level_of(position: PositionRow, step: Decimal) -> Decimal:
+    """The position's stop-loss as a price of the venue: on its grid the same level, so never earlier. Zero: there is none."""
+    down = round_down(position.stop_loss, step)
+    return down if down == position.stop_loss or position.side is PositionSide.LONG else add(down, step)
+
+
+def limit_of(position: PositionRow, stop: Decimal, limit_pct: Decimal, step: Decimal) -> Decimal:
+    """The worst price of a stop-limit that is triggered at *stop*, rounded towards filling."""
+    offset = divide(mul(stop, limit_pct), HUNDRED)
+    if position.side is PositionSide.LONG:
+        return round_down(sub(stop, offset), step)
+    worst = add(stop, offset)
+    down = round_down(worst, step)
+    return down if down == worst else add(down, step)
+
+
+def next_step(
+    position: PositionRow,
+    book: BookRow | None,
+    stops: Sequence[OrderRow],
+    terms: ProtectTerms | None,
+    rules: Tradable,
+    now_ms: int,
+    *,
+    triggered_at: int | None = None,
+    refused_there: bool = False,
+) -> Step:
+    """*stops*: live protective orders of the book. *triggered_at*: since when the venue shows one of them as triggered.
+    *refused_there*: the venue has refused the last stop because the price is there.
+    """
+    if terms is None:
+        return _take_away(stops)
+    own = [row for row in stops if row.position_id == position.position_id]
+    if position.closing is not None or (book is not None and book.exiting is not None):
+        return Step(Do.NOTHING, "it is being closed")
+    if triggered_at is not None and own:
+        if now_ms - triggered_at < terms.escalate_ms:
+            return Step(Do.NOTHING, "it has triggered")
+        why = f"triggered {(now_ms - triggered_at) // 1000} s ago and not filled"
+        return Step(Do.EXIT, why, own[-1], price=own[-1].stop_price)
+    price, quantity = (
+        level_of(position, rules.price_step),
+        round_down(position.quantity, rules.quantity_step),
+    )
+    if not price or not quantity or quantity < rules.min_quantity:
+        return Step(Do.NOTHING, f"{canonical(position.quantity)} is less than the venue takes")
+    if refused_there and not own:
+        return Step(Do.EXIT, "the venue says that the price has reached the stop", price=price)
+    if not own:
+        if len(stops) >= MOST_STOPS:
+            return Step(Do.NOTHING, "stops of a closed position are still being taken away")
+        return Step(Do.PLACE, "no stop rests", quantity=quantity, price=price)
+    return _keep(own, position, terms, price, quantity, now_ms)
+
+
+def _take_away(stops: Sequence[OrderRow]) -> Step:
+    resting = [row for row in stops if row.state is OrderState.OPEN]
+    if resting:
+        return Step(Do.CANCEL, "this account's stops do not rest at the venue", resting[0])
+    return Step(Do.NOTHING, "no stop is wanted")
+
+
+def _keep(
+    own: Sequence[OrderRow],
+    position: PositionRow,
+    terms: ProtectTerms,
+    price: Decimal,
+    quantity: Decimal,
+    now_ms: int,
+) -> Step:
+    """The one that rests stays, or another one takes its place."""
+    (stop, *rest) = own
+    if rest or stop.state is not OrderState.OPEN or stop.filled or stop.stop_price is None:
+        return Step(Do.NOTHING, "one is on its way, in doubt, or at work")
+    age = now_ms - stop.reserved_at
+    if stop.quantity != quantity and age >= RESIZE_MS:
+        why = f"it covers {canonical(stop.quantity)} of {canonical(quantity)}"
+        return Step(Do.REPLACE, why, stop, quantity, price)
+    moved = divide(mul(abs(sub(price, stop.stop_price)), HUNDRED), stop.stop_price)
+    if moved and moved >= terms.step_pct and age >= terms.every_ms:
+        why = (
+            f"the stop-loss is at {canonical(position.stop_loss)}, it stands at {canonical(stop.stop_price)}"
+        )
+        return Step(Do.REPLACE, why, stop, quantity, price)
+    return Step(Do.NOTHING, "it rests")
+
+
+def resting(stops: Sequence[OrderRow], position: PositionRow) -> OrderRow | None:
+    """The stop that is proven to rest at the venue for *position*, the newest of two; None where none is."""
+    proven = [
+        row
+        for row in stops
+        if row.role is Role.PROTECT
+        and row.position_id == position.position_id
+        and (
+            row.state is OrderState.OPEN or (row.state is OrderState.CANCELING and row.code is Code.REPLACED)
+        )
+    ]
+    return max(proven, key=lambda row: (row.code is None, row.reserved_at), default=None)
