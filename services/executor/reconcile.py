@@ -18,7 +18,7 @@ from holdfast.contracts.money import ZERO, add, canonical, sub
 from holdfast.contracts.rows import OrderRow, book_id
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.inflight import InFlight
-from holdfast.domain.precheck import is_ours
+from holdfast.domain.orders import is_ours
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from holdfast.contracts.codes import Code, FillKind, ResultStatus, Side
-from holdfast.contracts.messages import Fill, OrderRequest, Refusal
-from holdfast.contracts.money import ZERO, canonical, round_down
+from holdfast.contracts.codes import Code, ResultStatus
+from holdfast.contracts.messages import OrderRequest, Refusal
+from holdfast.contracts.money import canonical, round_down
 from holdfast.contracts.rows import PositionRow
-from holdfast.contracts.wire import Outgoing, digest
+from holdfast.contracts.wire import Outgoing
+from holdfast.domain.dust import dust_of
 from holdfast.domain.inflight import InFlight
 from holdfast.domain.precheck import least_quantity, refused
 from holdfast.domain.view import LedgerView
@@ -89,13 +90,3 @@ class WayOut:
     def _price(self, row: PositionRow) -> Decimal:
         quote = self._prices.get(row.symbol)
         return row.entry_price if quote is None else quote.bid
-
-
-def dust_of(row: PositionRow, now_ms: int) -> Fill:
-    """What takes the rest of *row* out of the books; the same message as long as nothing else has filled."""
-    trade_id = "dust-" + digest(row.position_id, str(row.bought), str(row.sold), str(row.quantity))
-    return Fill(
-        id="f-" + trade_id, at=now_ms, correlation_id=row.correlation_id, account=row.account, exchange=row.exchange, symbol=row.symbol,
-        trade_id=trade_id, kind=FillKind.DUST, side=Side.SELL, quantity=row.quantity, price=ZERO, executed_at=row.changed_at, leg=row.leg,
-        instrument=row.kind, contract_size=row.contract_size, settle=row.settle,
-    )  # fmt: skip

@@ -33,6 +33,12 @@ def test_of_a_flat_book_what_was_traded_since_is_held_and_one_millisecond_may_ho
     tied = [fill(1, 3, at=5), fill(2, -3, at=5), fill(3, 2, at=5)]
     assert held(tied, [], Anchor(5), D(2)) == 2
     assert held(tied, [], Anchor(5), D(0)) == 0
+    assert held([fill(1, 3), fill(2, 2), fill(3, -3)], [], Anchor(2), D(2)) == 2, (
+        "the sale was told before the second purchase"
+    )
+    assert held([fill(1, 3), fill(2, -3), fill(5, 2)], [], Anchor(2), D(0)) == 2, (
+        "what came after the anchor always counts"
+    )
 
 
 changes = st.lists(st.integers(1, 9).map(D), min_size=1, max_size=8)

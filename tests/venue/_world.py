@@ -5,7 +5,7 @@ Time is the test's; a fault that makes a client wait costs real milliseconds. A 
 
 from contextlib import asynccontextmanager
 
-from holdfast.domain.precheck import is_ours
+from holdfast.domain.orders import is_ours
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.settings import Settings
 from holdfast.venues.capabilities import CAPABILITIES

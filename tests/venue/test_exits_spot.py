@@ -81,7 +81,10 @@ async def test_an_entry_is_large_enough_to_be_closed_again(world):
     least = LEAST[world.wire]
     await world.price("42000")
     await world.give(world.buy(str(2 * least - D("0.00001"))))
-    assert (world.refusal().code, "twice" in world.refusal().reason) == (Code.BELOW_MINIMUM, True)
+    assert (world.refusal().code, "twice the smallest" in world.refusal().reason) == (
+        Code.BELOW_MINIMUM,
+        True,
+    )
     await world.settle()
     assert await bought(world, str(2 * least)) > 0
     await closed(world)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from holdfast.contracts.codes import Code, ExitReason, FillKind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill
-from holdfast.domain.precheck import is_ours, order_id_of
+from holdfast.domain.orders import is_ours
+from holdfast.domain.precheck import order_id_of
 from holdfast.domain.settle import taken_in
 from services.executor.foreign import settled, signed, unrecorded
 from tests.venue._world import D, bench, live_world, started

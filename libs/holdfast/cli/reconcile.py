@@ -112,8 +112,8 @@ async def _held(
     from holdfast.contracts.codes import Leg
     from holdfast.contracts.money import ZERO, sub
     from holdfast.domain.coins import covered, recorded_of, shortages
+    from holdfast.domain.orders import is_ours
     from holdfast.domain.position import base_of
-    from holdfast.domain.precheck import is_ours
 
     if not venue.shows_coins:
         return {(one.symbol, one.leg): one.quantity for one in await venue.positions()}, {}

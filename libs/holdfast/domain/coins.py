@@ -23,6 +23,7 @@ Place = tuple[str, Leg]
 Trades = Mapping[Place, Sequence[Fill]]
 OLDEST_MS = 84 * 24 * 3600 * 1000
 """How far back trades are read. Of a position that has been open for longer only the balance is compared."""
+DISORDER_MS = 3_600_000
 RECENT_MS = 2 * 24 * 3600 * 1000
 """So long after its last trade a symbol's trades are read from that one on, whatever others have been traded since."""
 
@@ -62,15 +63,18 @@ def total(fills: Iterable[Fill]) -> Decimal:
 def held(ours: Sequence[Fill], others: Sequence[Fill], anchor: Anchor, recorded: Decimal) -> Decimal:
     """What the exchange's own record says is held, given that we have *recorded* so much; both lists oldest first.
 
-    *ours* alone decides. Two things are allowed for: trades of one millisecond, of which some belong to what was held before;
-    and what was recorded as sold by others, as far as their trades since then go.
+    *ours* alone decides. Two things are allowed for: that the ledger heard of trades in another order than they were made, so that
+    some before the anchor (of the last `DISORDER_MS`) are of what is held now, or some of its millisecond are not; and what was
+    recorded as sold by others, as far as their trades since then go.
     """
     later = [fill for fill in ours if fill.executed_at > anchor.at]
-    tied = [fill for fill in ours if fill.executed_at == anchor.at]
-    if anchor.position is None:
-        choices = [[*tied[start:], *later] for start in range(len(tied), -1, -1)]
-    else:
-        choices = [[*tied[start:], *later] for start in range(max(1, len(tied)))]
+    near = [fill for fill in ours if anchor.at - DISORDER_MS <= fill.executed_at <= anchor.at]
+    tied = sum(fill.executed_at == anchor.at for fill in near)
+    first = len(near) if anchor.position is None else len(near) - tied
+    starts = sorted(
+        range(len(near) + 1 if anchor.position is None else max(1, len(near))), key=lambda at: abs(at - first)
+    )
+    choices = [[*near[start:], *later] for start in starts]
     for choice in choices:
         there = total(choice)
         if there == recorded or _sold_by_others(choice, others, anchor, sub(there, recorded)):
@@ -111,8 +115,8 @@ class Recorded:
 
     def since(self, last: int, now: int) -> int:
         """From when on trades are needed: since *last*, since the oldest open position opened, and since each symbol was last traded."""
-        opened = [row.opened_at for row in self.positions.values()]
-        recent = [at for at in self.last.values() if at > now - RECENT_MS]
+        opened = [row.opened_at - DISORDER_MS for row in self.positions.values()]
+        recent = [at - DISORDER_MS for at in self.last.values() if at > now - RECENT_MS]
         return max(min([last, *opened, *recent]), now - OLDEST_MS)
 
     def by_trades(self, ours: Trades, others: Trades, now: int) -> dict[Place, Decimal]:

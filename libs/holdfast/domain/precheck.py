@@ -9,7 +9,6 @@ nothing here stops one that can shrink a position (INV-6). Rounding is never to 
 go down to the step, a buyer's limit goes down, a seller's goes up.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,8 +37,6 @@ from holdfast.domain.sizing import Means, Size, size_of
 
 FUTURE_MS = 60_000
 """An entry that says it was made later than this from now has a broken clock behind it, or worse."""
-
-_OURS = re.compile(r"h[0-9a-f]{30}")
 
 End = Literal[ResultStatus.BLOCKED, ResultStatus.INVALID, ResultStatus.EXPIRED, ResultStatus.REJECTED]
 
@@ -113,11 +110,6 @@ class Book:
 def order_id_of(account: str, intent_id: str, leg: Leg) -> str:
     """The client order id, the same after any restart: 31 characters of [a-z0-9], which every venue takes."""
     return "h" + digest(account, intent_id, leg.value)[:30]
-
-
-def is_ours(order_id: str) -> bool:
-    """Whether a client order id is one that `order_id_of` makes."""
-    return _OURS.fullmatch(order_id) is not None
 
 
 def refused(code: Code, reason: str, status: End = ResultStatus.BLOCKED) -> Refusal:
@@ -277,10 +269,7 @@ def _of_way_out(size: Size, least: Decimal, rules: Tradable, book: Book) -> Refu
     """On spot an exit has to be as large as any order, and fees and a falling price eat into it: twice as much makes a way out."""
     if rules.kind is not Kind.SPOT or book.position is not None or size.quantity >= least * 2:
         return None
-    reason = (
-        f"the quantity is {canonical(size.quantity)}, and the smallest order {canonical(least)}: on spot a position of less than twice"
-        " that could perhaps not be closed any more"
-    )
+    reason = f"the quantity is {canonical(size.quantity)}; on spot less than twice the smallest order, {canonical(least)}, might not be closable"
     return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
 
 

@@ -20,7 +20,7 @@ from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
 from holdfast.domain.coins import day_result
-from holdfast.domain.precheck import is_ours
+from holdfast.domain.orders import is_ours
 from holdfast.runtime.clock import Clock
 from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_account import DAY_MS, AccountReads
