@@ -94,9 +94,12 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
     [
         ({"exchange": '"nowhere"'}, r"\[account.main\] exchange: 'nowhere' is not an exchange"),
         ({"exchange": '"bybit"'}, r"exchange: Bybit cannot look up an order.*unsafe_venue"),
-        ({"exchange": '"kraken"'}, r"exchange: Kraken spot shows coins and no positions.*unsafe_venue"),
         ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
-        ({"exchange": '"kraken"', "unsafe_venue": "true", "leverage": "2"}, r"leverage: kraken is spot"),
+        ({"exchange": '"kraken"', "leverage": "2"}, r"leverage: kraken is spot"),
+        (
+            {"exchange": '"binance"', "symbols": '["BTC/USDT", "ETH/BTC"]'},
+            r"symbols: BTC would be held as a position and paid with",
+        ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
     ],
 )
@@ -118,7 +121,7 @@ def test_a_key_file_that_others_may_read_is_refused_and_not_shown(tmp_path):
 @pytest.mark.parametrize(
     ("env", "changes", "named"),
     [
-        ({"HOLDFAST_LIVE": "yes"}, {"exchange": '"kraken"'}, "[account.main] exchange"),
+        ({"HOLDFAST_LIVE": "yes"}, {"exchange": '"bybit"'}, "[account.main] exchange"),
         ({}, {}, "HOLDFAST_LIVE"),
     ],
 )
