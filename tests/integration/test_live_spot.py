@@ -13,7 +13,7 @@ pytestmark = pytest.mark.redis
 
 
 class SpotDesk(LiveDesk):
-    exchange, more = "binance", {}
+    exchange = "binance"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ FUTURES = "binanceusdm"
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 LIVE = {
     "mode": "live", "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
-    "key_file": "unread", "secret_file": "unread",
+    "key_file": "unread", "secret_file": "unread", "protect": "scanner",
 }  # fmt: skip
 
 
@@ -33,13 +33,16 @@ class LiveWorld(World):
 
     def __init__(self, server, clients, clock, wire=FUTURES, sections=None, **account):
         self.server, self.clients, self.clock, self.wire = server, clients, clock, wire
-        given = LIVE | {"exchange": wire} | account
-        self.settings = Settings.model_validate(
-            {"live": True, "account": {"main": given}, **(sections or {})}
-        )
+        self.sections = sections or {}
+        self.configure(**account)
         self.ledger = MemoryLedger(clock, self.settings)
         self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
         self.fullness = 0.0
+
+    def configure(self, **account):
+        """The account's settings, for the next incarnation."""
+        given = LIVE | {"exchange": self.wire} | account
+        self.settings = Settings.model_validate({"live": True, "account": {"main": given}, **self.sections})
 
     @property
     def exchange(self):
