@@ -79,6 +79,10 @@ class Matching(ABC):
     def liquidate(self, reason: str = "autoclose-") -> None:
         """Close everything, as the venue itself does it. Raises ValueError where nothing is on margin."""
 
+    def fund(self, symbol: str, rate: Decimal) -> None:
+        """Funding is due. Raises ValueError where nothing is on margin."""
+        raise ValueError(f"nothing is on margin here, so no funding is paid ({symbol}, {rate})")
+
     @abstractmethod
     def _admit(self, ask: Ask, crossing: Sequence[tuple[Decimal, Decimal]]) -> Ask:
         """The order as it is booked. Raises Refusal when the account may not, or cannot pay."""

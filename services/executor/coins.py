@@ -11,7 +11,7 @@ from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.rows import PositionRow, book_id
 from holdfast.domain.coins import Place, Recorded, Trades, covered, recorded_of, sales_that_explain, shortages
-from holdfast.domain.position import base_of
+from holdfast.domain.position import base_of, signed
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition
@@ -90,3 +90,12 @@ class Coins:
         for order in self._view.live_orders(book_id(*key, row.symbol, row.leg)):
             free = add(free, order.remaining) if order.reduce_only and order.venue_order_id else free
         return max(ZERO, min(row.quantity, free))
+
+
+def quantities_at(view: LedgerView, key: Key) -> dict[str, Decimal]:
+    """What the ledger holds at a venue, signed, by symbol, all sides together."""
+    held: dict[str, Decimal] = {}
+    for row in view.positions.values():
+        if (row.account, row.exchange) == key:
+            held[row.symbol] = add(held.get(row.symbol, ZERO), signed(row))
+    return held

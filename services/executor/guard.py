@@ -52,6 +52,15 @@ class Remote(Protocol):
         ...
 
     @property
+    def pays_funding(self) -> bool:
+        """Whether its funding can be read."""
+        ...
+
+    async def funding_since(self, at: int) -> list[Fill]:
+        """What was paid or received for holding positions, as fills that move nothing. Raises VenueUnreadable."""
+        ...
+
+    @property
     def shows_coins(self) -> bool:
         """Whether it is spot: it knows coins, and not which of them are a position."""
         ...

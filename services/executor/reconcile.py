@@ -25,6 +25,7 @@ from holdfast.venues.port import VenuePosition
 from services.executor.coins import Coins
 from services.executor.dispatch import Dispatcher
 from services.executor.foreign import held_before, quarantined, settled, unrecorded
+from services.executor.funding import Funding
 from services.executor.guard import Guard, Key
 from services.executor.owed import Owed
 
@@ -76,7 +77,12 @@ class Reconciler:
         """Trades of others in the window that was read last; missing where it could not be read."""
         self._ours: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
         """The same of ours."""
-        self.coins = Coins(clock, view, guard)
+        self.coins, self.funding = Coins(clock, view, guard), Funding(clock, view, guard, owed)
+
+    def start_again(self) -> None:
+        """The view was loaded afresh."""
+        self.funding.start_again()
+        self.soon()
 
     def soon(self, after_ms: int = 0) -> None:
         """Compare at the next opportunity, or at the first after so long."""
@@ -85,8 +91,8 @@ class Reconciler:
 
     async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
         """Compare those of *keys* for which it is time."""
-        now = self._clock.monotonic_ms()
-        outputs: list[Outgoing] = []
+        now, keys = self._clock.monotonic_ms(), list(keys)
+        outputs = await self.funding.run(keys)
         for key in [key for key in keys if now >= self._due.get(key, 0)]:
             self._due[key] = now + self._every_ms
             self._guard.bind(self._view)

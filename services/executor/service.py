@@ -8,16 +8,14 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
 from holdfast.contracts.messages import IntentResult, LedgerUpdated, Tick
-from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.inflight import InFlight
 from holdfast.domain.limits import Limits
-from holdfast.domain.position import signed
 from holdfast.domain.precheck import Terms
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
@@ -29,6 +27,7 @@ from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
 from holdfast.venues.protect import terms_of as protect_terms
+from services.executor.coins import quantities_at
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
@@ -90,8 +89,8 @@ class Executor:
         )
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
         self.live = LiveLimits(
-            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, self._held
-        )
+            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, partial(quantities_at, view)
+        )  # fmt: skip
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -100,14 +99,12 @@ class Executor:
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
-        self.way_out = WayOut(
-            clock, view, venues, self.reconciler.coins, self.inflight, self.prices, self.owed
-        )
+        coins = self.reconciler.coins
+        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed)
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
-            gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
-            way_out=self.way_out,
+            gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock), way_out=self.way_out,
         )  # fmt: skip
         self.keeper = Keeper(
             terms=protect_terms(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch,
@@ -163,14 +160,6 @@ class Executor:
     def _objection(self, key: tuple[str, str], book: str) -> tuple[Code, str] | None:
         return self.guard.objection(key) or self.reconciler.objection(book)
 
-    def _held(self, key: tuple[str, str]) -> dict[str, Decimal]:
-        """What the ledger holds at a venue, by symbol, all sides together."""
-        held: dict[str, Decimal] = {}
-        for row in self._view.positions.values():
-            if (row.account, row.exchange) == key:
-                held[row.symbol] = add(held.get(row.symbol, ZERO), signed(row))
-        return held
-
     def _bus_objection(self) -> tuple[Code, str] | None:
         full = self._bus_fullness_pct()
         if full is None or full < self._full_pct:
@@ -194,9 +183,9 @@ class Executor:
         self.marking.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
+        self.reconciler.start_again()
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)
-        self.reconciler.soon()
         self._wake_lanes()
         here = self._here()
         outputs = self._take_held_back() + await self._send(here)

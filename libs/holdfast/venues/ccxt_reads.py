@@ -80,6 +80,11 @@ class Reads:
         """Whether it knows coins instead of positions."""
         return self.capability.kind is Kind.SPOT
 
+    @property
+    def pays_funding(self) -> bool:
+        """Whether its funding can be read."""
+        return self.exchange == "binanceusdm"
+
     async def _trade_rows(self, symbols: Sequence[str], since: int) -> dict[str, list[Mapping[str, Any]]]:
         """Every trade of *symbols* at or after *since*, each once, oldest first, by symbol. On spot what was read is kept."""
         now, start, anew = self._clock.wall_ms(), since, True

@@ -125,6 +125,24 @@ class Ways:
                 start = until + 1
         raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages of {theirs} since {since}")
 
+    async def funding(self, since: int, now: int) -> list[Row]:
+        """Every funding of the account at or after *since*, window after window; some perhaps twice."""
+        window = self.capability.trades_window_ms
+        start = max(since, now - OLDEST_MS)
+        rows: list[Row] = []
+        for _ in range(MOST_PAGES):
+            until = min(start + window - 1, now + SKEW_MS)
+            read = self.clients.read
+            page = _rows(await read.fetch_funding_history(None, start, PAGE, {"until": until}), "funding")
+            rows += page
+            if len(page) >= PAGE:
+                start = max(int(row.get("timestamp") or 0) for row in page)
+            elif until >= now:
+                return rows
+            else:
+                start = until + 1
+        raise VenueUnreadable(f"funding: more than {MOST_PAGES} pages since {since}")
+
     async def trades_of(self, theirs: str, number: str) -> list[Row]:
         """Those of the order with the exchange's *number*."""
         return _rows(
