@@ -81,12 +81,8 @@ class Executor:
         self._clock, self._view, self._venues = clock, view, venues
         self._bus_fullness_pct, self._full_pct = bus_fullness_pct, settings.bus.full_pct
         resend = settings.executor.resend_after_ms
-        self.guard, self.desk, self.owed, self.prices = (
-            Guard(venues),
-            Desk(resend, settings.executor.send_within_ms),
-            Owed(resend),
-            Prices(),
-        )
+        self.guard, self.owed, self.prices = Guard(venues), Owed(resend), Prices()
+        self.desk = Desk(resend, settings.executor.send_within_ms)
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
         self.live = LiveLimits(
             live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, partial(quantities_at, view)

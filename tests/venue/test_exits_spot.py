@@ -16,7 +16,7 @@ LEAST = {"binance": D("0.00012"), "kraken": D("0.00005")}
 @pytest.fixture(params=WIRES)
 async def world(request):
     """With three coins in the wallet that are nobody's business."""
-    async with live_world(request.param, unsafe_venue=True) as one:
+    async with live_world(request.param) as one:
         one.server.venue.dialect.adjust({"coins": {COIN[request.param]: "3"}})
         yield one
 
@@ -146,6 +146,6 @@ async def test_a_resting_exit_is_canceled_and_proven_gone_before_a_harder_one_is
 
 
 async def test_nobody_sells_short_on_a_real_spot_venue_whatever_paper_may():
-    async with live_world("binance", unsafe_venue=True, sections={"paper": {"spot_short": True}}) as world:
+    async with live_world("binance", sections={"paper": {"spot_short": True}}) as world:
         await world.give(world.sell("0.1"))
         assert world.refusal().code is Code.SPOT_SHORT

@@ -10,7 +10,7 @@ from tests.venue._world import D, bench, live_world, started
 
 @pytest.fixture(params=WIRES)
 async def world(request):
-    async with live_world(request.param, unsafe_venue=True) as one:
+    async with live_world(request.param) as one:
         yield one
 
 
@@ -128,7 +128,7 @@ async def test_a_wallet_full_of_foreign_coins_live_for_a_day_and_no_order_on_the
     names = {"binance": "ETH", "kraken": "XETH"}
     wallet = {COIN[wire]: "3", names[wire]: "40", "DOGE": "100000"}
     async with bench(wire=wire) as tools:
-        world = await started(*tools, wire, coins=wallet, unsafe_venue=True)
+        world = await started(*tools, wire, coins=wallet)
         for hour in range(24):
             price = str(42_000 - 400 * (hour % 7))
             await world.price(price)
