@@ -64,7 +64,7 @@ def readers(monkeypatch) -> dict[Reader, str]:
 
 
 POLICIES: dict[str, tuple[int, dict[str, Any]]] = {
-    "levels": (2, {"stop_loss_pct": "2", "take_profit_pct": "3", "max_hold_s": "15"}),
+    "levels": (37, {"stop_loss_pct": "2", "take_profit_pct": "3", "max_hold_s": "15"}),
     "trail, ladder, ROI": (
         1,
         {
@@ -126,8 +126,9 @@ class Live:
 def tape(folder: Path, seed: int, *, adds: bool, ticks: int = 120) -> tuple[Path, Path]:
     """Quotes one second apart that wander by up to 2 %, and signals between them.
 
-    Without *adds* an entry follows an exit, never an entry: where an add fills at the very tick at which a rule fires, it depends
-    on the bus which of the two the scanner hears first, and nothing can be compared.
+    Where an add fills at the very tick at which a rule fires, it depends on the bus which of the two the ledger hears first, and
+    nothing can be compared. So without *adds* an entry follows an exit, never an entry; and with them the seed of `POLICIES` is one
+    of the few in which no rule fires at a tick that fills an order. A rung that fills when the trail fires may be compared.
     """
     chance = random.Random(seed)
     price, lines, signals = Decimal(100), ["ts_ms,bid,ask"], []

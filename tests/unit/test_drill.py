@@ -1,5 +1,6 @@
 """What the drill believes: its judge notices every broken promise, its watch knows armed from unarmed, its menu is fair."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import time
 from itertools import islice, permutations
 
 import pytest
+from fakeredis import FakeRedis
 
 from holdfast.contracts import streams
 from proving.drill.beats import NEEDED, Beat, Beats
 from proving.drill.faults import ORDERED, Menu
 from proving.drill.judge import Journal, log_of
+from proving.drill.orders import Ends
 from proving.drill.places import Disk, Networks
 from proving.drill.processes import SKEW
 from proving.drill.report import INVARIANTS, Report, Struck, Tally, percentile
@@ -138,6 +141,24 @@ def test_a_service_never_heard_of_is_missing():
     del watched.newest[streams.LEDGER]
 
     assert watched.missing(0, 10_000, (), {}) == ["ledger was never heard of"]
+
+
+def test_an_intent_has_an_end_only_when_the_bus_says_so_anew():
+    bus = FakeRedis(decode_responses=True)
+
+    def says(intent, status):
+        bus.xadd(streams.INTENT_RESULT.name, {"body": json.dumps({"intent_id": intent, "status": status})})
+
+    says("i-1", "filled")
+    ends = Ends(bus)
+    assert ends.lacking(("i-1", "i-2", "i-3")) == ["i-1", "i-2", "i-3"], "said before it was sent again"
+    says("i-1", "filled")
+    says("i-2", "accepted")
+    says("i-3", "unknown")
+    assert ends.lacking(("i-1", "i-2", "i-3")) == ["i-2", "i-3"]
+    says("i-2", "filled")
+    says("i-3", "expired")
+    assert ends.lacking(("i-1", "i-2", "i-3")) == []
 
 
 def test_every_order_of_restarting_comes_before_any_comes_twice():

@@ -321,6 +321,23 @@ async def test_a_harder_reason_does_not_wait_for_a_softer_exit_in_flight() -> No
     )
 
 
+async def test_what_a_displaced_exit_filled_all_the_same_leaves_the_rest_to_the_harder_one_at_once() -> None:
+    """The rung's fill was on its way when the stop displaced it: the stop was for more than is left, and is taken back (INV-5)."""
+    desk = Desk(position(take_profit=D("100.5")))
+    await fired(desk, 101)
+    (stop,) = await desk.ticks(tick(90, at=T0 + 3000))
+    await desk.accept(stop)
+    held = desk.positions["p1"]
+    left = held.evolve(quantity=D("0.5"), version=held.version + 1)
+    assert await desk.update(left) == [], "it may still fill: nothing goes out beside it"
+    (rest,) = await desk.end(stop, CANCELED, code=Code.DISPLACED)
+    assert (rest.reason, rest.attempt, rest.quantity) == (ExitReason.STOP_LOSS, held.exit_attempts + 1, None)
+    await desk.accept(rest)
+    assert await desk.end(rest, ResultStatus.REJECTED, code=Code.VENUE_REJECTED) == [], (
+        "the same once more is no news"
+    )
+
+
 async def test_a_persons_limit_close_does_not_hold_up_the_stop_but_a_market_close_does() -> None:
     """A limit may never fill; a market order as hard as the stop is already doing its work."""
     held = position()

@@ -8,6 +8,7 @@ compares that with the position and its live exit orders and says what to do now
     the ledger says nothing for `retry`                 -> the same intent again (the same id: it cannot count twice),
                                                            at times a fresh one (the old may have ended long ago)
     it ended and nothing filled, or nobody knows        -> a new attempt, `retry` after the last
+    ... because something else took out a part           -> a new attempt, at once, for what is left
     a working order fills nothing though prices flow,
     or one just as hard is in the way of ours           -> after `renew`, cancel it; a new attempt follows its end
 
@@ -201,7 +202,11 @@ def _remaining(orders: Iterable[OrderRow]) -> Decimal:
 
 
 def _may_hurry(pursuit: Pursuit, position: PositionRow, exits: Iterable[OrderRow]) -> bool:
-    """Whether uncovered quantity is news: not the same failure over again, and not dust that a live order left out."""
+    """Whether uncovered quantity is news: not the same failure over again, and not dust that a live order left out.
+
+    An attempt that ended unfilled while something else reduced the position is news, too: a softer exit that it had displaced
+    filled all the same, so the attempt was for more than is held and the ledger took it back (INV-5).
+    """
     intent = pursuit.intent
     if intent is None or position.quantity > pursuit.quantity:
         return True
@@ -209,6 +214,8 @@ def _may_hurry(pursuit: Pursuit, position: PositionRow, exits: Iterable[OrderRow
         return False
     if pursuit.code is Code.POSITION_GONE:
         return intent.position_version != position.version
+    if not pursuit.filled and position.quantity < pursuit.quantity:
+        return True
     return pursuit.filled and not any(order.intent_id in pursuit.ids for order in exits)
 
 

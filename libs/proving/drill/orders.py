@@ -8,11 +8,14 @@ import json
 import random
 import threading
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from holdfast.contracts import streams
+from proving.drill.judge import NO_END
 
 SYMBOLS = ("BTC/USDT:USDT", "ETH/USDT:USDT")
 QUANTITIES = {"BTC/USDT:USDT": ("0.01", "0.02", "0.005"), "ETH/USDT:USDT": ("0.1", "0.2", "0.05")}
@@ -69,3 +72,25 @@ class Orders:
             "stop_loss": "0.4%", "take_profit": "0.4%", "expires_at": now + VALID_MS,
         }  # fmt: skip
         return name, json.dumps(body | more)
+
+
+class Ends:
+    """Which intents `intent.result` says have come to an end, from now on. An order that waits for a price has none yet."""
+
+    def __init__(self, client: "Redis") -> None:
+        self._client, self._told = client, set[str]()
+        newest: Any = client.xrevrange(streams.INTENT_RESULT.name, count=1)
+        self._last = newest[0][0] if newest else "0-0"
+
+    def lacking(self, intents: Iterable[str]) -> list[str]:
+        """Those of *intents* that have no end, as far as the bus has told by now."""
+        try:
+            rows: Any = self._client.xrange(streams.INTENT_RESULT.name, min=f"({self._last}")
+        except (RedisError, OSError):
+            rows = []
+        for entry_id, fields in rows:
+            self._last = entry_id
+            said = json.loads(fields["body"])
+            if said["status"] not in NO_END:
+                self._told.add(said["intent_id"])
+        return [intent for intent in intents if intent not in self._told]

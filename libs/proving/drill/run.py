@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis import Redis
@@ -12,7 +13,7 @@ from holdfast.contracts import streams
 from proving.drill import judge
 from proving.drill.beats import Beats
 from proving.drill.faults import Fault, Menu
-from proving.drill.orders import Orders
+from proving.drill.orders import Ends, Orders
 from proving.drill.processes import wait
 from proving.drill.report import Report, Struck
 from proving.drill.world import ACCOUNTS, GREEN, SERVICES, Unavailable, World
@@ -102,14 +103,15 @@ class Drill:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """No more faults: every intent is sent once more, all must be answered, everything crossed closed, the light green."""
+        """No more faults: every intent is sent once more, all must come to an end, everything crossed closed, the light green."""
         assert self._orders is not None
         self._orders.stop()
-        for number, (name, body) in enumerate(list(self._orders.sent.items())):
-            self._orders.send(name, body)
-            if number % 50 == 0:
-                wait(lambda: self._waiting() < 200, "the intents sent again", 300)
+        ends = Ends(self._client)
+        self._send_all_again(self._orders)
         wait(lambda: self._waiting() == 0, "every intent to be answered", 300)
+        # What was accepted is filled at the next price: nobody may stop the prices before.
+        sent = self._orders.sent
+        wait(lambda: not ends.lacking(sent), "every intent to come to an end", 300)
         wait(lambda: not self._missing(wall_ms() - 2000), "all positions armed at the end")
         try:
             wait(lambda: self._world.light() == GREEN, "the light to be green at the end")
@@ -120,6 +122,12 @@ class Drill:
         self._come_to_rest()
         exiting = self._beats.newest[streams.EXIT_SCANNER].body["details"]["exiting"]
         self.report.counts["exits on their way at the end"] = int(exiting)
+
+    def _send_all_again(self, orders: Orders) -> None:
+        for number, (name, body) in enumerate(list(orders.sent.items())):
+            wait(partial(orders.send, name, body), "the bus to take an intent again")
+            if number % 50 == 0:
+                wait(lambda: self._waiting() < 200, "the intents sent again", 300)
 
     def _come_to_rest(self) -> None:
         """Stop who trades and who tells prices, and wait until everything on its way has arrived: then books can be compared."""
@@ -148,10 +156,19 @@ class Drill:
     ) -> int:
         """Entries of work streams that their services have not finished with."""
         try:
-            groups = [group for stream in of for group in self._client.xinfo_groups(stream.name)]
+            groups = [
+                (stream.name, group) for stream in of for group in self._client.xinfo_groups(stream.name)
+            ]
+            return sum(self._behind(name, group) + int(group["pending"]) for name, group in groups)
         except (RedisError, OSError):
             return 1_000_000
-        return sum(int(group["lag"] or 0) + int(group["pending"]) for group in groups)
+
+    def _behind(self, name: str, group: Mapping[str, Any]) -> int:
+        """Entries that *group* has not been given. A bus that was wiped or rewound does not always know: then they are counted."""
+        if group["lag"] is not None:
+            return int(group["lag"])
+        rows: Any = self._client.xrange(name, min=f"({group['last-delivered-id']}")
+        return len(rows)
 
     def verdict(self) -> Report:
         """End the world, read what it has left on the disk, judge."""
