@@ -99,12 +99,19 @@ class Exchange(Matching):
         algo.status, algo.updated = "CANCELED", self.clock()
         return algo
 
+    def cancel_conditionals(self, symbol: str) -> None:
+        """All that are open, of one symbol."""
+        for algo in [one for one in self.algos.values() if one.is_open and one.ask.symbol == symbol]:
+            self.cancel_conditional(algo)
+
     def _trigger(self, algo: Algo) -> None:
+        """It becomes an ordinary order, under another number and a name that the venue gives."""
         ask = algo.ask
         position = self.account.of(ask.symbol, ask.position_side)
         quantity = abs(position.quantity) if ask.close_position else ask.quantity
         plain = replace(
             ask,
+            client_id=f"algo_{algo.number}",
             type="LIMIT" if ask.price is not None else "MARKET",
             quantity=quantity,
             trigger=None,
@@ -113,7 +120,7 @@ class Exchange(Matching):
         )
         algo.updated = self.clock()
         try:
-            order = self.place(plain)
+            order = self._place(plain, received=False)
         except Refusal:
             algo.status = "REJECTED"
             return

@@ -138,6 +138,20 @@ class Futures:
             if symbol in (None, order.ask.symbol) and self.exchange.shows(order)
         ]
 
+    def all_algos(self, given: Given) -> Any:
+        symbol = needed_of(given, "symbol")
+        since, until = int(given.get("startTime", 0)), int(given.get("endTime", 2**62))
+        rows = [
+            algo_row(algo)
+            for algo in self.exchange.algos.values()
+            if algo.ask.symbol == symbol and since <= algo.at <= until and self.exchange.shows(algo)
+        ]
+        return rows[-int(given.get("limit", 500)) :]
+
+    def cancel_algos(self, given: Given) -> Any:
+        self.exchange.cancel_conditionals(needed_of(given, "symbol"))
+        return {"code": "200", "msg": "The operation of cancel all open order is done."}
+
     def open_algos(self, given: Given) -> Any:
         symbol = given.get("symbol")
         return [
@@ -291,6 +305,8 @@ ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/fapi/v1/algoOrder"): (SIGNED, Futures.get_algo),
     ("DELETE", "/fapi/v1/algoOrder"): (SIGNED, Futures.cancel_algo),
     ("GET", "/fapi/v1/openAlgoOrders"): (SIGNED, Futures.open_algos),
+    ("GET", "/fapi/v1/allAlgoOrders"): (SIGNED, Futures.all_algos),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): (SIGNED, Futures.cancel_algos),
     ("GET", "/fapi/v1/openOrders"): (SIGNED, Futures.open_orders),
     ("GET", "/fapi/v1/allOrders"): (SIGNED, Futures.all_orders),
     ("DELETE", "/fapi/v1/allOpenOrders"): (SIGNED, Futures.cancel_all),

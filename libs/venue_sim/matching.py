@@ -111,6 +111,9 @@ class Matching(ABC):
 
     def place(self, ask: Ask) -> Order:
         """Take an order and match it. Raises Refusal, and has then taken nothing."""
+        return self._place(ask, received=True)
+
+    def _place(self, ask: Ask, *, received: bool) -> Order:
         self._check(ask)
         if any(order.is_open and order.ask.client_id == ask.client_id for order in self.orders.values()):
             raise Refusal(Why.DUPLICATE)
@@ -118,7 +121,8 @@ class Matching(ABC):
         ask = self._admit(ask, crossing)
         end = self._unworkable(ask, crossing)
         order = self._book(ask, self.next())
-        self.received.append(ask)
+        if received:
+            self.received.append(ask)
         self._say(order, None)
         if end is not None:
             self._end(order, end)
@@ -153,6 +157,9 @@ class Matching(ABC):
         for order in ended:
             self._end(order, "CANCELED", "User requested")
         return ended
+
+    def cancel_conditionals(self, symbol: str) -> None:  # noqa: B027 - most venues keep stops among the others
+        """Conditional orders of *symbol*, where they are kept apart."""
 
     def fill_anyway(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         """A fill that arrives whatever the order's status says: the race of a cancel with a trade."""

@@ -234,6 +234,7 @@ class Server:
 
     async def _cancel_by_hand(self, given: dict[str, Any]) -> Any:
         self.venue.exchange.cancel_all(given["symbol"])
+        self.venue.exchange.cancel_conditionals(given["symbol"])
         return {}
 
     async def _set(self, given: dict[str, Any]) -> Any:

@@ -109,6 +109,13 @@ class Desk:
             self._batches.add(batch)
         return Out(ORDER_RESERVE, reserve)
 
+    def propose(self, reserve: OrderReserve, mono_ms: int) -> Out:
+        """*reserve* goes out by our own decision: no entry waits for the answer."""
+        self.pending[reserve.intent_id] = Pending(reserve, [], mono_ms, mono_ms)
+        if reserve.order is not None:
+            self.asked[reserve.order.order_id] = Asked(reserve.intent_id, mono_ms + self.send_within_ms)
+        return Out(ORDER_RESERVE, reserve)
+
     def wait_for_place(self, intent_id: str, remake: Callable[[], OrderReserve | None]) -> None:
         """The intent replaces another's entry: it is proposed anew, by *remake*, until the ledger answers. It fills no batch."""
         pending = self.pending[intent_id]

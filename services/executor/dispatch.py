@@ -72,6 +72,8 @@ class Dispatcher:
         """An exchange has refused or cut an exit: perhaps there is less left to close than we believe."""
         self.missing: dict[str, str] = {}
         """Orders that the venue had shown and shows no more."""
+        self.triggered: dict[str, int] = {}
+        """Live stops that the venue shows as triggered -> since when we know, wall ms."""
 
     # -- what the ledger shows --------------------------------------------------------------------------------------------
 
@@ -101,7 +103,14 @@ class Dispatcher:
 
     def _forget(self, order_id: str) -> None:
         """The order has ended. That it was sent is remembered: a rewound bus may show it as RESERVED once more."""
-        for table in (self._quiet, self._cancels, self.lookups, self.missing, self._desk.asked):
+        for table in (
+            self._quiet,
+            self._cancels,
+            self.lookups,
+            self.missing,
+            self.triggered,
+            self._desk.asked,
+        ):
             table.pop(order_id, None)
 
     def look_up_soon(self, order_id: str) -> None:
@@ -170,6 +179,9 @@ class Dispatcher:
             )
         if outcome.kind is OutcomeKind.NOT_SENT:
             return self._never_sent(row, outcome.reason or "send_by passed before the wire")
+        if row.role is Role.PROTECT:  # it counts as resting once it was read back from where it lives
+            self.look_up_soon(row.order_id)
+            return []
         if row.type is OrderType.LIMIT and row.time_in_force is TimeInForce.GTC:
             return self._say(row, StatusKind.ACCEPTED, venue_order_id=outcome.venue_order_id)
         self._quiet[row.order_id] = (self._clock.monotonic_ms() + LAZY_MS, outcome.venue_order_id)
@@ -220,8 +232,13 @@ class Dispatcher:
         for order in events.orders:
             row = self._view.orders.get(order.order_id)
             if row is not None:
+                self._note(order)
                 outputs += self._end(row, order)
         return outputs
+
+    def _note(self, order: VenueOrder) -> None:
+        if order.triggered:
+            self.triggered.setdefault(order.order_id, self._clock.wall_ms())
 
     def _end(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
         kind = ENDS.get(order.state)
@@ -306,11 +323,8 @@ class Dispatcher:
         return {(row.account, row.exchange) for row in rows if row is not None}
 
     async def _look_up(self, key: Key, order_ids: Sequence[str]) -> list[Outgoing]:
-        venue, asked_at, asked_mono = (
-            self._guard.venues[key],
-            self._clock.wall_ms(),
-            self._clock.monotonic_ms(),
-        )
+        venue = self._guard.venues[key]
+        asked_at, asked_mono = self._clock.wall_ms(), self._clock.monotonic_ms()
         shown = await self._guard.read(key, "look-up", venue.look_up(order_ids))
         if shown is None:
             return []
@@ -331,6 +345,7 @@ class Dispatcher:
     def _found(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
         self._sent.setdefault(row.order_id, self._clock.monotonic_ms())
         self.missing.pop(row.order_id, None)
+        self._note(order)
         if order.state in ENDS:
             return self._end(row, order)
         if order.state is OrderState.FILLED:
@@ -352,7 +367,7 @@ class Dispatcher:
         too: a wall clock that is put forward while the send is on its way proves nothing.
         """
         was_there = row.filled > 0 or row.venue_order_id is not None or row.state not in _UNPROVEN
-        if was_there:
+        if was_there and row.role is not Role.PROTECT:
             self.missing[row.order_id] = (
                 f"the venue does not show order {row.order_id} of {row.symbol}, which it had accepted"
             )
@@ -370,6 +385,8 @@ class Dispatcher:
         evidence = (
             f"look-up at {asked_at}, {asked_at - row.send_by} ms after send_by: the venue does not show it"
         )
+        if was_there:  # a stop that was taken away so long ago that the venue has forgotten it: another one takes its place
+            return self._say(row, StatusKind.CANCELED, evidence=f"{evidence} any more")
         return self._say(row, StatusKind.ABSENT, code=Code.NOT_SENT, evidence=evidence)
 
     def is_asked(self, order_id: str) -> bool:

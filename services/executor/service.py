@@ -25,11 +25,13 @@ from holdfast.runtime.live_settings import live_accounts
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
+from holdfast.venues.protect import terms_of as protect_terms
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
 from services.executor.guard import Guard, Key
 from services.executor.intake import Intake, passes_freely
+from services.executor.keeper import Keeper
 from services.executor.live_limits import LiveLimits
 from services.executor.marking import Marking
 from services.executor.owed import Owed
@@ -98,6 +100,10 @@ class Executor:
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
+        )  # fmt: skip
+        self.keeper = Keeper(
+            terms=protect_terms(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch,
+            incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
         self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
         self.lanes: dict[Key, asyncio.Event] = {}
@@ -194,6 +200,7 @@ class Executor:
                 self.inflight.take_order(row)
                 self.owed.order_row(row)
                 self.dispatcher.take_row(row)
+            self.keeper.hear(update)
             for position in update.positions:
                 self.inflight.take_position(position)
             self.marking.take_positions(update.positions)
@@ -207,6 +214,7 @@ class Executor:
                 await self._adopt(update)
         ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
         outputs += self.desk.ended(ended, mono)
+        outputs += self.keeper.run()
         self._wake_lanes()
         return outputs + await self._send(self._here())
 
@@ -297,7 +305,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
-        outputs += self.marking.due()
+        outputs += self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
 
@@ -366,7 +374,12 @@ class Executor:
 
     def _warnings(self) -> list[str]:
         closed = [f"{'/'.join(key)} is not ready yet: {why}" for key, why in self.guard.closed.items()]
-        warnings = [*closed, *self.dispatcher.missing.values(), *self.reconciler.warnings()]
+        warnings = [
+            *closed,
+            *self.dispatcher.missing.values(),
+            *self.reconciler.warnings(),
+            *self.keeper.warnings(),
+        ]
         oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
         if oldest > SLOW_ANSWER_MS:
             warnings.append(

@@ -12,6 +12,7 @@ from holdfast.contracts.streams import EXIT_SCANNER, MARKET_TICK, PREDICTION
 from holdfast.contracts.trusted import Tables
 from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.view import LedgerView
+from holdfast.runtime.live_settings import patience_of
 from holdfast.runtime.settings import Settings
 from services.exit_scanner.service import ExitScanner
 
@@ -75,7 +76,7 @@ def build(settings: Settings, seams: Seams | None = None) -> ServiceApp:
             intents=lambda row: scanner.awaits(row["intent_id"]),
         )
     )
-    scanner = ExitScanner(settings.scanner, app.clock, app.ids, view)
+    scanner = ExitScanner(settings.scanner, app.clock, app.ids, view, patience=patience_of(settings))
 
     past = _Past()
 

@@ -9,8 +9,9 @@ No intent can count twice: its id is a hash of its content, and the ledger never
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from holdfast.contracts.codes import StopBy
@@ -31,6 +32,7 @@ from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import ScannerSettings
 from services.exit_scanner.chase import Chase
+from services.exit_scanner.grace import Grace
 from services.exit_scanner.report import CountLog, late_prices, named
 from services.exit_scanner.stops import Stops
 from services.exit_scanner.telling import Telling
@@ -45,7 +47,15 @@ _STOP_ALONE = tuple(rule for rule in RULES if rule.name == "stop_loss")
 class ExitScanner:
     """See the module. Handlers return what is to be published."""
 
-    def __init__(self, settings: ScannerSettings, clock: Clock, ids: Ids, view: LedgerView) -> None:
+    def __init__(
+        self,
+        settings: ScannerSettings,
+        clock: Clock,
+        ids: Ids,
+        view: LedgerView,
+        *,
+        patience: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._clock, self._ids, self._view = clock, ids, view
         self._pace = Pace(
             retry=_ms(settings.retry_after_s),
@@ -57,6 +67,7 @@ class ExitScanner:
         self.triggers = Triggers()
         self.stops = Stops(view, self.triggers)
         self.predictions = Predictions()
+        self.grace = Grace(view, patience)
         self.armed_through: int | None = None
         """Ledger sequence through which positions are armed; None before the first snapshot."""
         self.unarmed: dict[str, str] = {}
@@ -165,6 +176,12 @@ class ExitScanner:
                 self._look(position_id, None, out)
         for symbol in dict.fromkeys(self.predictions.expire(self._clock.wall_ms())):
             self._ask_of_views(symbol, out)
+        for position_id, decision in self.grace.waiting():
+            row = self.stops.row(position_id)
+            if row is None:
+                self.grace.forget(position_id)
+            else:
+                self._fire(row, decision, out)
         for position_id in [key for key, one in self.chase.pursuits.items() if steady >= one.look_at]:
             self._drive(position_id, out)
         out += [Out(EXIT_ADJUST, said) for said in self.stops.turn(steady, self._clock.wall_ms())]
@@ -244,6 +261,7 @@ class ExitScanner:
         """The position is closed."""
         self.triggers.disarm(position_id)
         self.stops.forget(position_id)
+        self.grace.forget(position_id)
         self.unarmed.pop(position_id, None)
         self.chase.drop(position_id)
 
@@ -281,6 +299,9 @@ class ExitScanner:
 
     def _fire(self, position: PositionRow, decision: Decision, out: list[Outgoing]) -> None:
         """Begin a pursuit, or harden the one there is; a softer reason changes nothing."""
+        if self.grace.holds(position, decision, self._clock.monotonic_ms()):
+            return
+        self.grace.forget(position.position_id)
         if not self.chase.begin(position, decision):
             return
         log.info(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -27,9 +28,9 @@ LIVE = ("--exchange", "binanceusdm")
 class LiveDesk(Desk):
     """Account main trades at a simulated venue, whose prices are those of the feed."""
 
-    def __init__(self, directory, url):
+    def __init__(self, directory, url, **account):
         super().__init__(directory, url)
-        self.prices = {BTC: "100"}
+        self.prices, self.more = {BTC: "100"}, account
         for name, text in (("key", KEY), ("secret", SECRET)):
             write_secret(directory / "secrets" / name, text)
 
@@ -37,7 +38,7 @@ class LiveDesk(Desk):
         account = {
             "mode": "live", "exchange": "binanceusdm", "symbols": [BTC], "max_notional": "5000", "daily_loss": "500", "leverage": 3,
             "key_file": str(self.directory / "secrets" / "key"), "secret_file": str(self.directory / "secrets" / "secret"), "url": url,
-        }  # fmt: skip
+        } | self.more  # fmt: skip
         lines = ["[account.main]", *(f"{name} = {json.dumps(value)}" for name, value in account.items())]
         self.config.write_text("\n".join(lines))
         return Settings(
@@ -87,14 +88,28 @@ class LiveDesk(Desk):
                 yield str(path), path.read_bytes().decode("latin-1")
 
 
-@pytest.fixture
-def live(tmp_path, caplog):
-    caplog.set_level(logging.DEBUG)
+@contextmanager
+def desk_in(tmp_path, **account):
     with embedded(tmp_path / "bus") as url:
-        desk = LiveDesk(tmp_path, url)
+        desk = LiveDesk(tmp_path, url, **account)
         desk.start()
         yield desk
         desk.stop()
+
+
+@pytest.fixture
+def live(tmp_path, caplog):
+    """Its exits are the scanner's."""
+    caplog.set_level(logging.DEBUG)
+    with desk_in(tmp_path, protect="scanner") as desk:
+        yield desk
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Its stops are the exchange's."""
+    with desk_in(tmp_path, protect="venue", escalate_after_s=60) as desk:
+        yield desk
 
 
 def reconciled(live):
@@ -152,3 +167,25 @@ def test_entries_a_lost_answer_an_exit_of_the_scanner_and_no_secret_anywhere(liv
         assert KEY not in text, where
         assert SECRET not in text, where
         assert "signature=" not in text.replace("signature=***", ""), where
+
+
+def test_a_stop_rests_at_the_exchange_follows_and_closes_the_position(guarded):
+    algos = guarded.server.venue.exchange.algos
+
+    def resting():
+        return [(str(one.ask.trigger), str(one.ask.quantity)) for one in algos.values() if one.is_open]
+
+    guarded.wait(
+        lambda: "filled 1 at" in guarded.run("intent", "buy", BTC, "1", "--stop-loss", "90", *LIVE).output
+    )
+    guarded.wait(lambda: resting() == [("90.0", "1.000")] or resting() == [("90", "1")], 30)
+    guarded.wait(lambda: reconciled(guarded) == (0, [("1", "1", "same")]), 30)
+    (position,) = guarded.rows("positions")
+    guarded.ok("exits", "set", position["position_id"], "--stop-loss", "95", "--why", "a test")
+    guarded.wait(lambda: [price for price, _ in resting()] == ["95"], 30)
+    guarded.prices[BTC] = "94"
+    guarded.wait(lambda: not guarded.rows("positions"), 30)
+    (trade,) = guarded.rows("trades")
+    assert (trade["exit_reason"], Decimal(trade["trigger_level"])) == ("exit_on_venue", 95)
+    assert [ask.reduce_only for ask in guarded.server.venue.exchange.received] == [False, True, True]
+    guarded.wait(lambda: reconciled(guarded) == (0, []), 30)

@@ -38,7 +38,7 @@ class Accounts(Desk):
         account = {
             name: {
                 "mode": "live", "exchange": "binanceusdm", "symbols": [BTC], "max_notional": "5000", "daily_loss": "500",
-                "key_file": str(self.directory / "secrets" / "key"), "secret_file": str(self.directory / "secrets" / "secret"),
+                "protect": "scanner", "key_file": str(self.directory / "secrets" / "key"), "secret_file": str(self.directory / "secrets" / "secret"),
                 "url": self.servers[name].url,
             }
             for name in LIVE

@@ -82,12 +82,20 @@ class FakeIds:
 class Desk:
     """A scanner, its clock, and a ledger that says what the test wants it to say."""
 
-    def __init__(self, *positions: PositionRow, clock: FakeClock | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *positions: PositionRow,
+        clock: FakeClock | None = None,
+        patience: dict[str, int] | None = None,
+        **settings: Any,
+    ) -> None:
         self.clock, self.ids, self.view = clock or FakeClock(), FakeIds(), LedgerView()
         self.positions = {row.position_id: row for row in positions}
         self.orders: dict[str, OrderRow] = {}
         self.seq = 10
-        self.scanner = ExitScanner(ScannerSettings(**settings), self.clock, self.ids, self.view)
+        self.scanner = ExitScanner(
+            ScannerSettings(**settings), self.clock, self.ids, self.view, patience=patience or {}
+        )
         self.adjusts: list[ExitAdjust] = []
         self.told: list[ExitEvaluated] = []
 

@@ -245,7 +245,7 @@ def test_a_stop_that_triggers_and_does_not_fill_is_given_up_for_a_market_exit(m)
 def test_a_stop_that_the_price_has_passed_already_is_an_exit(m):
     assert decide(m, refused_there=True).do is Do.EXIT
     rest(m, "s")
-    assert decide(m, refused_there=True).do is Do.NOTHING, "one rests, and the price will say"
+    assert decide(m, refused_there=True).do is Do.EXIT, "whether or not an older one rests"
 
 
 def test_an_account_that_is_protected_otherwise_has_its_stops_taken_away(m):

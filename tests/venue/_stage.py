@@ -172,5 +172,7 @@ KINDS = {
     "post-only entry": {"type": "limit", "price": "41000", "post_only": True},
     "market exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1"},
     "limit exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1", "type": "limit", "price": "43000"},
+    "stop": {"side": "sell", "role": "protect", "reduce_only": True, "position_id": "p1", "stop_price": "41000"},
+    "stop-limit": {"side": "sell", "role": "protect", "reduce_only": True, "position_id": "p1", "stop_price": "41000", "type": "limit", "price": "40590"},
 }  # fmt: skip
 """Every kind of order that Holdfast sends."""

@@ -18,7 +18,7 @@ EXCHANGE = "binanceusdm"
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 LIVE = {
     "mode": "live", "exchange": EXCHANGE, "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
-    "key_file": "unread", "secret_file": "unread",
+    "key_file": "unread", "secret_file": "unread", "protect": "scanner",
 }  # fmt: skip
 
 
@@ -31,10 +31,14 @@ class LiveWorld(World):
 
     def __init__(self, server, clients, clock, **account):
         self.server, self.clients, self.clock = server, clients, clock
-        self.settings = Settings.model_validate({"live": True, "account": {"main": LIVE | account}})
+        self.configure(**account)
         self.ledger = MemoryLedger(clock, self.settings)
         self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
         self.fullness = 0.0
+
+    def configure(self, **account):
+        """The account's settings, for the next incarnation."""
+        self.settings = Settings.model_validate({"live": True, "account": {"main": LIVE | account}})
 
     @property
     def exchange(self):

@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.cli.up import banner
+from holdfast.contracts.codes import OrderType
+from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.live_settings import check_switch, live_accounts, secrets_of
+from holdfast.runtime.live_settings import check_switch, live_accounts, patience_of, secrets_of
 from holdfast.venues.live import open_live, preflight
+from holdfast.venues.protect import protects, terms_of
 from tests.venue._stage import KEY, SECRET, HandClock, venue
 
 CANARY = "canary-of-the-secret"
@@ -69,6 +73,10 @@ WRONG = {
     "max_notional": {"max_notional": '"-1"'},
     "leverage": {"leverage": "500"},
     "url": {"url": "http://example.com"},
+    "protect": {"protect": '"sometimes"'},
+    "protect_step_pct": {"protect_step_pct": '"0"'},
+    "escalate_after_s": {"escalate_after_s": "0"},
+    'protect = "both": on paper': {"mode": '"paper"', "protect": '"both"'},
 }
 
 
@@ -97,6 +105,10 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
         ({"exchange": '"kraken"'}, r"exchange: Kraken spot shows coins and no positions.*unsafe_venue"),
         ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
         ({"exchange": '"kraken"', "unsafe_venue": "true", "leverage": "2"}, r"leverage: kraken is spot"),
+        (
+            {"exchange": '"kraken"', "unsafe_venue": "true", "protect": '"both"'},
+            r'protect = "both": no stop of a position can rest at kraken yet, only at binanceusdm; take "scanner"',
+        ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
     ],
 )
@@ -104,6 +116,29 @@ def test_an_account_that_cannot_trade_is_refused_before_anything_starts(tmp_path
     with pytest.raises(Terminal, match=named) as caught:
         preflight(settings(tmp_path, **changes))
     assert caught.value.code == EXIT_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("changes", "who", "patience"),
+    [
+        ({}, Protect.BOTH, {}),
+        ({"protect": '"scanner"'}, Protect.SCANNER, {}),
+        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, {"main": 7000}),
+        ({"exchange": '"kraken"', "unsafe_venue": "true"}, Protect.SCANNER, {}),
+    ],
+)
+def test_who_watches_the_stop_loss(tmp_path, changes, who, patience):
+    found = settings(tmp_path, **changes)
+    assert protects(found.account["main"]) is who
+    assert patience_of(found) == patience
+    assert (terms_of(found)["main"] is None) is (who is Protect.SCANNER)
+
+
+def test_how_its_stops_rest(tmp_path):
+    found = settings(tmp_path, protect_order='"limit"', protect_limit_pct='"0.5"', protect_every_s="9")
+    terms = terms_of(found)["main"]
+    assert (terms.type, terms.limit_pct, terms.step_pct) == (OrderType.LIMIT, Decimal("0.5"), Decimal("0.1"))
+    assert (terms.every_ms, terms.escalate_ms) == (9_000, 5_000)
 
 
 def test_a_key_file_that_others_may_read_is_refused_and_not_shown(tmp_path):

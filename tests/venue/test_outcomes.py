@@ -9,6 +9,7 @@ from holdfast.venues.outcomes import REFUSALS, Attempt, codes_of, described, ver
 from holdfast.venues.port import OutcomeKind, VenueUnreadable
 from tests.venue._stage import KINDS, D, HandClock, ccxt_venue, impatient, quote, row, until, venue
 from venue_sim.faults import PREVENTED, SPOILED, Fault, Kind
+from venue_sim.orders import Order
 
 PROVEN = frozenset({Kind.RATE_LIMITED, Kind.BANNED})
 """Not done, and the answer proves it. Of all other faults nobody can know from the answer."""
@@ -36,6 +37,20 @@ async def resolve(adapter, order, clock):
     raise AssertionError("never resolved")
 
 
+def endpoint(kind):
+    """Where orders of this kind are sent."""
+    return "/fapi/v1/algoOrder" if "stop_price" in KINDS[kind] else "/fapi/v1/order"
+
+
+def truth_of(exchange, name):
+    """The order of that name, or the conditional one, which has filled nothing yet."""
+    return exchange.find("BTCUSDT", name) or next(
+        Order(algo.number, algo.ask, algo.at, algo.updated)
+        for algo in exchange.algos.values()
+        if algo.ask.client_id == name
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_fault_of_every_kind_of_order(stage, kind):
     server, adapter, clock = stage
@@ -45,7 +60,7 @@ async def test_every_fault_of_every_kind_of_order(stage, kind):
         exchange.received.clear()
         order = row(f"h{number}", clock=clock, **KINDS[kind])
         impatient(adapter, 150 if fault in SILENT else 10_000)
-        server.venue.faults.arm(Fault(fault, "POST", "/fapi/v1/order", delay_ms=4_000))
+        server.venue.faults.arm(Fault(fault, "POST", endpoint(kind), delay_ms=4_000))
         (outcome,) = await adapter.submit([order], now_ms=clock.now)
         expected = OutcomeKind.REJECTED if fault in PROVEN else OutcomeKind.UNKNOWN
         assert outcome.kind is expected, (fault, outcome.reason)
@@ -56,7 +71,7 @@ async def test_every_fault_of_every_kind_of_order(stage, kind):
         if shown is not None:
             adapter.take_row(order.evolve(state=OrderState.OPEN, venue_order_id=shown.venue_order_id))
             fills = await adapter.trades_of([order.order_id])
-            truth = exchange.find("BTCUSDT", order.order_id)
+            truth = truth_of(exchange, order.order_id)
             assert sum((fill.quantity for fill in fills), D(0)) == truth.filled == shown.filled, fault
             assert {fill.order_id for fill in fills} <= {order.order_id}, fault
 
@@ -181,6 +196,7 @@ async def test_no_connection_is_a_proof(stage):
         ({"type": "limit", "price": "43000", "post_only": True}, Code.POST_ONLY_WOULD_TAKE),
         ({"type": "limit", "price": "42001", "quantity": "120", "time_in_force": "fok"}, Code.UNFILLED),
         ({"side": "buy", "role": "exit", "reduce_only": True}, Code.VENUE_REJECTED),
+        (KINDS["stop"] | {"stop_price": "42001"}, Code.WOULD_TRIGGER),
     ],
 )
 async def test_a_refusal_in_the_venues_own_words_is_a_proof(stage, fields, code):

@@ -123,7 +123,7 @@ def next_step(
     )
     if not price or not quantity or quantity < rules.min_quantity:
         return Step(Do.NOTHING, f"{canonical(position.quantity)} is less than the venue takes")
-    if refused_there and not own:
+    if refused_there:
         return Step(Do.EXIT, "the venue says that the price has reached the stop", price=price)
     if not own:
         if len(stops) >= MOST_STOPS:

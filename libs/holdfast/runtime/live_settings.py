@@ -5,6 +5,7 @@ in the environment, and limits that somebody has set by hand. What is missing is
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,6 +61,32 @@ class AccountSettings(Section):
         pattern=SIMULATED,
         description="Live: a simulated venue instead of the exchange.",
     )
+    protect: Literal["venue", "scanner", "both"] | None = Field(
+        None,
+        description="Live: who watches the stop-loss; empty: both where a stop can rest at the exchange, else the scanner.",
+    )
+    protect_order: Literal["market", "limit"] = Field(
+        "market", description="Live: what a stop at the exchange becomes when it is triggered."
+    )
+    protect_limit_pct: Positive = Field(
+        Decimal(1),
+        lt=100,
+        description="Live: how much worse than its stop a stop-limit may fill, in percent.",
+    )
+    protect_step_pct: Positive = Field(
+        Decimal("0.1"),
+        lt=100,
+        description="Live: a stop at the exchange is replaced when the stop-loss has moved so far, in percent of its price.",
+    )
+    protect_every_s: float = Field(
+        5, ge=1, le=3600, description="Live: least time between two such replacements, in s."
+    )
+    escalate_after_s: float = Field(
+        5,
+        ge=1,
+        le=600,
+        description='Live: a triggered stop that has not filled becomes a market exit; protect = "venue": so long the scanner waits for it.',
+    )
     answer_ms: int = Field(
         3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
     )
@@ -80,6 +107,15 @@ def meant_live(settings: "Settings") -> dict[str, AccountSettings]:
     return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
 
 
+def patience_of(settings: "Settings") -> dict[str, int]:
+    """Live accounts whose venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit."""
+    return {
+        name: int(one.escalate_after_s * 1000)
+        for name, one in live_accounts(settings).items()
+        if one.protect == "venue"
+    }
+
+
 def mode_of(settings: "Settings") -> str:
     """For people: PAPER, or LIVE and where."""
     live = live_accounts(settings)
@@ -92,6 +128,11 @@ def check_live(settings: "Settings") -> None:
     """Raises ValueError with everything that is wrong with the accounts meant to be live."""
     meant = [name for name, one in settings.account.items() if one.mode == "live"]
     wrong = [text for name in meant for text in _wrong(settings, name)]
+    wrong += [
+        f'[account.{name}] protect = "{one.protect}": on paper no stop rests at a venue; take "scanner"'
+        for name, one in settings.account.items()
+        if one.mode != "live" and one.protect not in {None, "scanner"}
+    ]
     if wrong:
         raise ValueError("; ".join(wrong))
 

@@ -27,6 +27,8 @@ class Capability:
     """Has reduce-only orders: an exit cannot open or flip."""
     algo_orders: bool
     """Conditional orders live at endpoints of their own, which look-ups have to read, too."""
+    rests_stops: bool
+    """Whether a position's stop may rest there: reduce-only, found again by our id, exercised."""
     receive_window_ms: int | None
     """So long after its timestamp the exchange still takes a request (at Kraken: after `send_by`, which is sent along as the order's
     deadline); None: it has no such window."""
@@ -55,23 +57,23 @@ class Capability:
 
 _ALL = (
     Capability(
-        "binanceusdm", "Binance USD-M futures", Kind.LINEAR, exercised=True, looks_up=True, reduces=True, algo_orders=True,
+        "binanceusdm", "Binance USD-M futures", Kind.LINEAR, exercised=True, looks_up=True, reduces=True, algo_orders=True, rests_stops=True,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, listens=True,
     ),
     Capability(
-        "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,
+        "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=False,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, listens=True, note="no reduce-only orders",
     ),
     Capability(
-        "bybit", "Bybit", Kind.LINEAR, exercised=False, looks_up=False, reduces=True, algo_orders=False,
+        "bybit", "Bybit", Kind.LINEAR, exercised=False, looks_up=False, reduces=True, algo_orders=False, rests_stops=False,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, note="shows the last 500 orders only",
     ),
     Capability(
-        "okx", "OKX", Kind.LINEAR, exercised=False, looks_up=True, reduces=True, algo_orders=True,
+        "okx", "OKX", Kind.LINEAR, exercised=False, looks_up=True, reduces=True, algo_orders=True, rests_stops=False,
         receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=3 * DAY_MS, note="amounts in contracts",
     ),
     Capability(
-        "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False,
+        "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=False,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
         note="no reduce-only orders, no FOK; the key needs a nonce window of some seconds",
     ),
@@ -103,9 +105,11 @@ def refusal(exchange: str, *, unsafe: bool) -> str | None:
 
 def table() -> Iterator[str]:
     """The rows of docs/live.md."""
-    yield "| exchange | in ccxt | kind | exercised | looks up by our id | reduce-only | live | |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| exchange | in ccxt | kind | exercised | looks up by our id | reduce-only | stop at the venue | live | |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for one in _ALL:
-        words = ("yes" if flag else "no" for flag in (one.exercised, one.looks_up, one.reduces))
+        words = (
+            "yes" if flag else "no" for flag in (one.exercised, one.looks_up, one.reduces, one.rests_stops)
+        )
         live = "yes" if one.is_safe else "only with `unsafe_venue`"
         yield f"| {one.title} | `{one.exchange}` | {one.kind.value} | {' | '.join(words)} | {live} | {one.note} |"

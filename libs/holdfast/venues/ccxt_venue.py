@@ -24,7 +24,7 @@ from holdfast.venues.ccxt_account import AccountReads
 from holdfast.venues.ccxt_client import Clients
 from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, unique
 from holdfast.venues.ccxt_stream import UserStream
-from holdfast.venues.ccxt_ways import SKEW_MS
+from holdfast.venues.ccxt_ways import SKEW_MS, became
 from holdfast.venues.outcomes import Attempt, described, verdict
 from holdfast.venues.port import (
     Events,
@@ -60,6 +60,8 @@ class CcxtVenue(AccountReads):
         self._answer_ms, self.hedged = answer_ms, hedged
         self._names: dict[str, str] = {}
         """The exchange's order number -> client order id, as reads have shown them."""
+        self._became: dict[str, str] = {}
+        """Stop that has triggered -> the exchange's number of the order that it has become."""
         self._missing: dict[str, int] = {}
         """Orders that no read shows -> since when, monotonic ms."""
         self._late: set[asyncio.Task[Any]] = set()
@@ -78,7 +80,11 @@ class CcxtVenue(AccountReads):
             self.stream.start()
 
     def _heard(self, order_id: str) -> None:
-        self._watch.soon(order_id, self._clock.monotonic_ms())
+        """An order that nobody here knows may be what a stop has become."""
+        rows, now = self._watch.rows, self._clock.monotonic_ms()
+        moved = [order_id] if order_id in rows else [key for key, row in rows.items() if row.stop_price]
+        for one in moved:
+            self._watch.soon(one, now)
 
     def _heard_all(self) -> None:
         for order_id in list(self._watch.rows):
@@ -122,6 +128,9 @@ class CcxtVenue(AccountReads):
 
     async def _create(self, row: OrderRow, attempt: Attempt, deadline: int) -> Outcome:
         """Never raises but for being canceled: whatever happens is an outcome."""
+        if row.stop_price is not None and not self.capability.rests_stops:
+            why = f"{self.exchange}: no stop of a position rests there"
+            return Outcome(row.order_id, OutcomeKind.REJECTED, Code.NO_REDUCE_ONLY, why)
         client = self.clients.trade if row.role is Role.ENTRY else self.clients.leave
         try:
             with self.clients.sending(attempt, wall=row.send_by, monotonic=deadline):
@@ -139,7 +148,8 @@ class CcxtVenue(AccountReads):
             return Outcome(row.order_id, found.kind, found.code, found.reason)
         if number is None or not self._is_named(row.order_id, named):
             return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason="the answer does not name the order")
-        self._names[str(number)] = row.order_id
+        if row.stop_price is None:  # those of stops are numbered apart
+            self._names[str(number)] = row.order_id
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED, venue_order_id=str(number))
 
@@ -155,6 +165,8 @@ class CcxtVenue(AccountReads):
             given["reduceOnly"] = True
         if self.hedged:
             given["hedged"], given["reduceOnly"] = True, row.reduce_only
+        if row.stop_price is not None:
+            given["stopLossPrice"] = canonical(row.stop_price)
         if row.type is OrderType.LIMIT:
             if row.post_only:
                 given["postOnly"] = True
@@ -167,8 +179,11 @@ class CcxtVenue(AccountReads):
 
     async def _cancel(self, row: OrderRow) -> Outcome:
         try:
-            await self.clients.leave.cancel_order(
-                None, self._theirs[row.symbol], {"clientOrderId": self._ways.named(row.order_id)}
+            await self._ways.cancel(
+                self._theirs[row.symbol],
+                self._ways.named(row.order_id),
+                stop=row.stop_price is not None,
+                number=self._became.get(row.order_id),
             )
         except self.clients.not_found as error:
             return Outcome(row.order_id, OutcomeKind.REJECTED, Code.NO_SUCH_ORDER, described(error))
@@ -182,10 +197,11 @@ class CcxtVenue(AccountReads):
     def take_row(self, row: OrderRow) -> None:
         """An order as the ledger shows it: a live one is asked about until it has ended."""
         self._watch.take(row, self._clock.monotonic_ms())
-        if row.venue_order_id is not None:
+        if row.venue_order_id is not None and row.stop_price is None:
             self._names[row.venue_order_id] = row.order_id
         if not row.is_live:
             self._missing.pop(row.order_id, None)
+            self._became.pop(row.order_id, None)
 
     def start_again(self) -> None:
         """The ledger's view was loaded afresh: what is live is told once more."""
@@ -220,15 +236,16 @@ class CcxtVenue(AccountReads):
 
     async def _look_up(self, row: OrderRow) -> VenueOrder | None:
         """By every read that may show it. None: they all answered, and none does."""
-        found = await self._asked(
-            self._ways.find(
-                self._theirs[row.symbol], self._ways.named(row.order_id), row.reserved_at - SKEW_MS
-            ),
-            "look-up",
-        )
+        stop = row.stop_price is not None
+        find = self._ways.find_stop if stop else self._ways.find
+        name, since = self._ways.named(row.order_id), row.reserved_at - SKEW_MS
+        found = await self._asked(find(self._theirs[row.symbol], name, since), "look-up")
         if found is None:
             return None
-        order = self._read(found, row.symbol, f"look-up: {found.get('status')}")
+        order = self._read(found, row.symbol, f"look-up: {found.get('status')}", noted=not stop)
+        if (number := found.get("became")) is not None:
+            self._names[number], self._became[row.order_id] = row.order_id, number
+            order = replace(order, triggered=True, evidence=f"{order.evidence}, triggered as order {number}")
         if order.state is OrderState.FILLED and order.filled < row.quantity:
             return replace(
                 order,
@@ -238,27 +255,28 @@ class CcxtVenue(AccountReads):
             )
         return order
 
-    def _read(self, row: Mapping[str, Any], symbol: str, evidence: str) -> VenueOrder:
-        """An order of ccxt's, under our id, and noted."""
+    def _read(self, row: Mapping[str, Any], symbol: str, evidence: str, *, noted: bool = True) -> VenueOrder:
+        """An order of ccxt's, under our id: that of the stop which has become it, or its own, and then noted."""
         name = row.get("clientOrderId")
-        return self._noted(
-            order_of({**row, "clientOrderId": name and self._ways.ours(name)}, symbol, evidence)
-        )
-
-    def _noted(self, order: VenueOrder) -> VenueOrder:
-        if order.venue_order_id is not None:
-            self._names[order.venue_order_id] = order.order_id
+        order = order_of({**row, "clientOrderId": name and self._ways.ours(name)}, symbol, evidence)
+        if not noted or order.venue_order_id is None:
+            return order
+        stop = self._names.get(order.venue_order_id)
+        if stop is not None and self._became.get(stop) == order.venue_order_id:
+            return replace(order, order_id=stop, triggered=True)
+        self._names[order.venue_order_id] = order.order_id
         return order
 
     async def open_orders(self) -> list[VenueOrder]:
         """Conditional ones included, where those live elsewhere."""
         read = self.clients.read
         listed = await self._listed(read.fetch_open_orders(), "open orders")
+        shown = [self._read(row, self._ours(row), "open orders") for row in listed]
         if self.capability.algo_orders:
-            listed = listed + await self._listed(
-                read.fetch_open_orders(params={"trigger": True}), "conditional orders"
-            )
-        return [self._read(row, self._ours(row), "open orders") for row in listed]
+            given = {"trigger": True}
+            listed = await self._listed(read.fetch_open_orders(params=given), "conditional orders")
+            shown += [self._read(row, self._ours(row), "open orders", noted=False) for row in listed]
+        return shown
 
     def _ours(self, row: Mapping[str, Any]) -> str:
         """The canonical symbol of a row of ccxt's."""
@@ -290,9 +308,8 @@ class CcxtVenue(AccountReads):
         return [fill for fills in found for fill in fills]
 
     async def _trades_of(self, row: OrderRow) -> list[Fill]:
-        number = row.venue_order_id or next(
-            (number for number, name in self._names.items() if name == row.order_id), None
-        )
+        own = row.venue_order_id if row.stop_price is None else self._became.get(row.order_id)
+        number = own or next((number for number, name in self._names.items() if name == row.order_id), None)
         if number is None:
             return []
         listed = await self._asked(
@@ -307,9 +324,22 @@ class CcxtVenue(AccountReads):
         number = str(row.get("order"))
         if number not in self._names:
             found = await self._asked(self.clients.read.fetch_order(number, self._theirs[symbol]), "an order")
-            self._read(found, symbol, "the order of a trade")
+            name = self._read(found, symbol, "the order of a trade").order_id
             self._names.setdefault(number, number)
+            if self.capability.algo_orders and name not in self._watch.rows:
+                await self._find_stop_of(number, symbol)
         return fill_of(row, self._rules[symbol], self.account, self.exchange, self._names[number])
+
+    async def _find_stop_of(self, number: str, symbol: str) -> None:
+        """Note the stop that has become the order *number*, where one has: a live one of ours, or one that has ended lately."""
+        for row in [one for one in self._watch.rows.values() if one.stop_price and one.symbol == symbol]:
+            await self._look_up(row)
+            if self._became.get(row.order_id) == number:
+                return
+        stops = await self._asked(self._ways.stops(self._theirs[symbol], None), "conditional orders")
+        for stop in stops:
+            if became(stop) == number and stop.get("clientOrderId"):
+                self._names[number] = self._ways.ours(stop["clientOrderId"])
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------------------
 
@@ -343,4 +373,4 @@ class CcxtVenue(AccountReads):
         if order.filled > max(total, row.filled):
             self._watch.soon(row.order_id, self._clock.monotonic_ms())
             return fills, None
-        return fills, order if order.state in _ENDED else None
+        return fills, order if order.state in _ENDED or order.triggered else None

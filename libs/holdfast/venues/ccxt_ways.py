@@ -56,6 +56,53 @@ class Ways:
             raise VenueUnreadable(f"the look-up of {name} shows another order")
         return found
 
+    async def find_stop(self, theirs: str, name: str, since: int) -> Row | None:
+        """The same of a conditional order, which lives at an endpoint of its own. One that has triggered is shown as the order that
+        it has become, under its own name and number, with that order's number as `became`.
+        """
+        read, given = self.clients.read, {"trigger": True}
+        try:
+            found = await read.fetch_order(None, theirs, given | {"clientOrderId": name})
+        except self.clients.not_found:
+            listed = _rows(
+                await read.fetch_open_orders(theirs, None, None, dict(given)), "conditional orders"
+            )
+            ended = _rows(await read.fetch_orders(theirs, since, PAGE, dict(given)), "conditional orders")
+            found = latest([*listed, *ended], name)
+            if found is None:
+                return None
+        if found.get("clientOrderId") != name:
+            raise VenueUnreadable(f"the look-up of {name} shows another order")
+        return await self._become(theirs, found)
+
+    async def _become(self, theirs: str, found: Row) -> Row:
+        number = became(found)
+        if number is None:
+            if found.get("status") == "closed":
+                raise VenueUnreadable("a stop has triggered, and the order that it became is not shown yet")
+            return found
+        try:
+            order: Row = await self.clients.read.fetch_order(number, theirs)
+        except self.clients.not_found:
+            raise VenueUnreadable(f"a stop has triggered, and its order {number} is not shown yet") from None
+        own = {"clientOrderId": found["clientOrderId"], "id": found.get("id"), "became": number}
+        return {**order, **own}
+
+    async def stops(self, theirs: str, since: int | None) -> list[Row]:
+        """Conditional orders from *since*, ms, ended ones included."""
+        return _rows(
+            await self.clients.read.fetch_orders(theirs, since, PAGE, {"trigger": True}), "conditional orders"
+        )  # fmt: skip
+
+    async def cancel(self, theirs: str, name: str, *, stop: bool, number: str | None) -> None:
+        """By name; of a stop that has become the order *number*, that one. Raises ccxt's OrderNotFound where there is nothing to cancel."""
+        leave = self.clients.leave
+        if number is not None:
+            await leave.cancel_order(number, theirs)
+        else:
+            given = {"clientOrderId": name} | ({"trigger": True} if stop else {})
+            await leave.cancel_order(None, theirs, given)
+
     async def trades(self, theirs: Sequence[str], since: int, now: int) -> dict[str, list[Row]]:
         """Every trade of these symbols at or after *since*, by symbol; some perhaps twice, in any order."""
         return {one: await self._trades(one, since, now) for one in theirs}
@@ -140,6 +187,12 @@ class KrakenWays(Ways):
         if not names:
             return []
         return _rows(await read.fetch_order_trades(number, theirs, None, None, {"trades": names}), "trades")
+
+
+def became(stop: Row) -> str | None:
+    """The number of the ordinary order that a conditional one has become; None where it has not triggered."""
+    number = str((stop.get("info") or {}).get("actualOrderId") or "")
+    return number if number.strip("0") else None
 
 
 def latest(rows: Sequence[Row], name: str) -> Row | None:

@@ -16,6 +16,7 @@ from holdfast.venues.capabilities import CAPABILITIES, refusal
 from holdfast.venues.ccxt_client import Clients, Credentials
 from holdfast.venues.ccxt_venue import CcxtVenue
 from holdfast.venues.port import VenueUnreadable
+from holdfast.venues.protect import refusal_of_protect
 
 log = logging.getLogger("holdfast.venue")
 MOST_SKEW_MS = 1_000
@@ -30,6 +31,8 @@ def preflight(settings: Settings) -> None:
             raise Terminal(f"[account.{name}] exchange: {why}", EXIT_CONFIG)
         if CAPABILITIES[one.exchange].kind is Kind.SPOT and one.leverage is not None:
             raise Terminal(f"[account.{name}] leverage: {one.exchange} is spot, it has none", EXIT_CONFIG)
+        if (why := refusal_of_protect(name, one)) is not None:
+            raise Terminal(why, EXIT_CONFIG)
         secrets_of(name, one)
 
 

@@ -22,8 +22,9 @@ _BINANCE: Mapping[str, Code] = {
     # -2010 says that a new order was rejected, and only its text says why; "Duplicate order sent." is no proof
     "-2010 Account has insufficient balance for requested action.": FUNDS,
     "-2010 Order would immediately match and take.": Code.POST_ONLY_WOULD_TAKE,
+    "-2010 Stop price would trigger immediately.": Code.WOULD_TRIGGER,
     **dict.fromkeys(
-        ("-2010 Stop price would trigger immediately.", "-2010 Market is closed.", "-2010 This action is disabled on this account."), REFUSED
+        ("-2010 Market is closed.", "-2010 This action is disabled on this account."), REFUSED
     ),
 }  # fmt: skip
 _FUTURES: Mapping[str, Code] = {
@@ -32,10 +33,11 @@ _FUTURES: Mapping[str, Code] = {
     **dict.fromkeys(("-4003", "-4004", "-4164"), SMALL),
     "-5022": Code.POST_ONLY_WOULD_TAKE,
     "-5021": Code.UNFILLED,
+    "-2021": Code.WOULD_TRIGGER,
     # the order breaks a rule of the instrument or of the account
-    **dict.fromkeys(("-5028", "-2020", "-2021", "-2022", "-2024", "-2025", "-2026", "-2027", "-2028"), REFUSED),
+    **dict.fromkeys(("-5028", "-2020", "-2022", "-2024", "-2025", "-2026", "-2027", "-2028"), REFUSED),
     **dict.fromkeys(("-4001", "-4002", "-4005", "-4006", "-4007", "-4013", "-4014", "-4015", "-4016", "-4023", "-4024", "-4045"), REFUSED),
-    **dict.fromkeys(("-4061", "-4109", "-4112", "-4118", "-4131", "-4136", "-4138", "-4140", "-4183", "-4184"), REFUSED),
+    **dict.fromkeys(("-4061", "-4109", "-4112", "-4118", "-4131", "-4136", "-4120", "-4138", "-4140", "-4183", "-4184"), REFUSED),
 }  # fmt: skip
 """Codes of Binance that are documented as refusals before matching. Not here, so UNKNOWN: -1000, -1001, -1006, -1007, -1008
 (sent, and nobody knows), -4116 (an order of this id is open: it may be this one), and whatever is new. On spot -2021 and -2022

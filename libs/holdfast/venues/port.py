@@ -51,6 +51,8 @@ class VenueOrder:
     venue_order_id: str | None = None
     code: Code | None = None
     evidence: str = ""
+    triggered: bool = False
+    """Of a stop: its price has come, and it has become an ordinary order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Events:
 
     fills: list[Fill] = field(default_factory=list)
     orders: list[VenueOrder] = field(default_factory=list)
-    """Orders that ended other than by filling (canceled, expired, rejected after acceptance)."""
+    """Orders that ended other than by filling (canceled, expired, rejected after acceptance), and stops that have triggered."""
 
 
 class Venue(Protocol):

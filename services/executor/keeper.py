@@ -1,0 +1,195 @@
+"""Keeps each position's stop at its venue: proposes what `domain.protecting` says is to be done, as any order is proposed.
+
+A stop comes two hops after the fill, whether or not the scanner lives. Nothing is kept here that matters: what rests, the
+ledger's rows say, and those are what the venue was seen to hold. An intent's id derives from the position, from how many
+stops it has had, and from what is asked; so the same is proposed again after any restart, and the ledger records it once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from holdfast.contracts.codes import Code, OrderState, OrderType, ResultStatus, Role
+from holdfast.contracts.messages import CancelRequest, LedgerUpdated, OrderRequest, OrderReserve
+from holdfast.contracts.rows import OrderRow, PositionRow
+from holdfast.contracts.wire import Outgoing, digest
+from holdfast.domain.exits import STOPS, thresholds_version
+from holdfast.domain.invariants import exit_side
+from holdfast.domain.precheck import order_id_of
+from holdfast.domain.protecting import Do, ProtectTerms, Step, limit_of, next_step, resting
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.venues.port import Rules, Venue
+from services.executor.desk import Desk, patience_ms
+
+AGAIN_MS = 500
+"""After a stop that was refused, or taken away by somebody; twice as long after each further one, at most a minute."""
+MISSING_MS = 10_000
+"""A position that should have a stop at the venue, and has had none for so long, is told."""
+_AS_ASKED = frozenset({Code.REPLACED, Code.POSITION_GONE})
+
+
+@dataclass(slots=True)
+class _Care:
+    """What is remembered of one position."""
+
+    intent_id: str = ""
+    """What was proposed for it last."""
+    times: int = 0
+    """How often in a row that came to nothing."""
+    not_before: int = 0
+    """Monotonic ms."""
+    refused_there: bool = False
+    """The venue has refused the last stop, because the price is there."""
+    missing_since: int | None = None
+    """Monotonic ms since which no stop of it is proven to rest."""
+    why: str = ""
+
+
+class Keeper:
+    """See the module. *terms*: of every live account; None where no stop is to rest at the venue."""
+
+    def __init__(
+        self,
+        *,
+        terms: Mapping[str, ProtectTerms | None],
+        clock: Clock,
+        view: LedgerView,
+        venues: Mapping[tuple[str, str], Venue],
+        desk: Desk,
+        epoch: Callable[[str], int],
+        incarnation: str,
+        triggered: Mapping[str, int],
+    ) -> None:
+        self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
+        self._desk, self._epoch, self._incarnation, self._triggered = desk, epoch, incarnation, triggered
+        self._cares: dict[str, _Care] = {}
+
+    # -- what the ledger shows --------------------------------------------------------------------------------------------
+
+    def hear(self, update: LedgerUpdated) -> None:
+        """What became of stops, and of what was proposed."""
+        if not self._terms:
+            return
+        for row in update.orders:
+            if row.role is Role.PROTECT and row.position_id is not None:
+                self._hear_stop(row.position_id, row)
+        for intent in update.intents:
+            refused = intent.is_final and intent.order_id is None
+            if refused and intent.status is not ResultStatus.CANCELED:
+                for care in self._cares.values():
+                    if care.intent_id == intent.intent_id:
+                        self._back_off(care)
+
+    def _hear_stop(self, position_id: str, row: OrderRow) -> None:
+        care = self._cares.get(position_id)
+        if care is None:
+            return
+        if row.state is OrderState.OPEN:
+            care.times, care.refused_there = 0, False
+        elif not row.is_live and not row.filled and row.code not in _AS_ASKED:
+            care.refused_there = row.code is Code.WOULD_TRIGGER
+            if not care.refused_there:
+                self._back_off(care)
+
+    def _back_off(self, care: _Care) -> None:
+        care.times += 1
+        care.not_before = self._clock.monotonic_ms() + patience_ms(AGAIN_MS, care.times)
+
+    # -- what is to be done -------------------------------------------------------------------------------------------------
+
+    def run(self) -> list[Outgoing]:
+        """Proposals for every position of a live account that has not what it should have."""
+        if not self._terms:
+            return []
+        mono = self._clock.monotonic_ms()
+        for position_id in [key for key in self._cares if key not in self._view.positions]:
+            del self._cares[position_id]
+        outputs: list[Outgoing] = []
+        for position in self._view.positions.values():
+            venue = self._venues.get((position.account, position.exchange))
+            rules = None if venue is None else venue.rules(position.symbol)
+            if position.account in self._terms and rules is not None:
+                outputs += self._look_after(position, rules, mono)
+        return outputs
+
+    def _look_after(self, position: PositionRow, rules: Rules, mono: int) -> list[Outgoing]:
+        care = self._cares.setdefault(position.position_id, _Care())
+        terms, book = self._terms[position.account], self._view.books.get(position.book_id)
+        stops = self._view.live_orders(position.book_id, Role.PROTECT)
+        since = [self._triggered[row.order_id] for row in stops if row.order_id in self._triggered]
+        step = next_step(
+            position, book, stops, terms, rules, self._clock.wall_ms(),
+            triggered_at=min(since, default=None), refused_there=care.refused_there,
+        )  # fmt: skip
+        rests = terms is None or resting(stops, position) is not None
+        care.missing_since = None if rests else mono if care.missing_since is None else care.missing_since
+        care.why = step.why
+        if step.do is Do.NOTHING or care.intent_id in self._desk.pending or mono < care.not_before:
+            return []
+        reserve = self._proposal(position, step, terms, rules, care)
+        care.intent_id = reserve.intent_id
+        if step.do in {Do.EXIT, Do.CANCEL}:
+            self._back_off(care)  # until it has had time to work
+        return [self._desk.propose(reserve, mono)]
+
+    def _proposal(
+        self, position: PositionRow, step: Step, terms: ProtectTerms | None, rules: Rules, care: _Care
+    ) -> OrderReserve:
+        old = step.stop.intent_id if step.stop is not None else ""
+        said = (
+            step.do.value, position.position_id, str(position.protects), str(position.exit_attempts),
+            str(step.price), str(step.quantity), old, str(care.times),
+        )  # fmt: skip
+        intent_id = "v-" + digest(*said)
+        order, cancel = None, None
+        if step.do is Do.CANCEL and step.stop is not None:
+            cancel = CancelRequest(order_id=step.stop.order_id)
+        elif step.do is Do.EXIT:
+            order = self._exit(position, step, rules, intent_id)
+        elif terms is not None:
+            order = self._stop(position, step, terms, rules, intent_id)
+        now = self._clock.wall_ms()
+        return OrderReserve(
+            id="r-" + digest(intent_id, self._incarnation), cause_id=position.position_id,
+            correlation_id=position.correlation_id or position.position_id, at=now, intent_id=intent_id, intent_digest=digest(*said),
+            account=position.account, exchange=position.exchange, symbol=position.symbol, leg=position.leg, strategy=position.strategy,
+            incarnation=self._incarnation, epoch=self._epoch(position.account), order=order, cancel=cancel,
+        )  # fmt: skip
+
+    def _stop(
+        self, position: PositionRow, step: Step, terms: ProtectTerms, rules: Rules, intent_id: str
+    ) -> OrderRequest:
+        price = None
+        if terms.type is OrderType.LIMIT and step.price is not None:
+            price = limit_of(position, step.price, terms.limit_pct, rules.price_step)
+        return OrderRequest(
+            order_id=order_id_of(position.account, intent_id, position.leg), kind=position.kind, contract_size=position.contract_size,
+            settle=position.settle, role=Role.PROTECT, side=exit_side(position.side), type=terms.type, price=price,
+            quantity=step.quantity, quantity_step=rules.quantity_step, stop_price=step.price, position_id=position.position_id,
+            position_version=position.version, replaces=step.stop.intent_id if step.stop is not None else None,
+            thresholds=thresholds_version(position), send_by=self._clock.wall_ms() + self._desk.send_within_ms,
+        )  # fmt: skip
+
+    def _exit(self, position: PositionRow, step: Step, rules: Rules, intent_id: str) -> OrderRequest:
+        """What the scanner would send for the same stop-loss; the ledger lets only one of the two take what is held."""
+        return OrderRequest(
+            order_id=order_id_of(position.account, intent_id, position.leg), kind=position.kind, contract_size=position.contract_size,
+            settle=position.settle, role=Role.EXIT, side=exit_side(position.side), quantity_step=rules.quantity_step,
+            position_id=position.position_id, position_version=position.version, reason=STOPS[position.stop_by],
+            attempt=position.exit_attempts + 1, trigger_price=step.price, trigger_at=self._clock.wall_ms(),
+            trigger_level=position.stop_loss, thresholds=thresholds_version(position),
+            send_by=self._clock.wall_ms() + self._desk.send_within_ms,
+        )  # fmt: skip
+
+    # -- what is told --------------------------------------------------------------------------------------------------------
+
+    def warnings(self) -> Iterable[str]:
+        """Positions that should have a stop at the venue, and have had none for too long."""
+        mono = self._clock.monotonic_ms()
+        for position_id, care in self._cares.items():
+            since, position = care.missing_since, self._view.positions.get(position_id)
+            if since is not None and position is not None and mono - since >= MISSING_MS:
+                yield (
+                    f"{position.symbol} {position.side.value} ({position.account}/{position.exchange}): no stop rests at the venue"
+                    f" for {(mono - since) // 1000} s: {care.why}"
+                )
