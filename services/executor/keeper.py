@@ -84,7 +84,7 @@ class Keeper:
         care = self._cares.get(position_id)
         if care is None:
             return
-        if row.state is OrderState.OPEN:
+        if row.state is OrderState.OPEN and row.intent_id == care.intent_id:
             care.times, care.refused_there = 0, False
         elif not row.is_live and not row.filled and row.code not in _AS_ASKED:
             care.refused_there = row.code is Code.WOULD_TRIGGER
@@ -175,7 +175,7 @@ class Keeper:
         return OrderRequest(
             order_id=order_id_of(position.account, intent_id, position.leg), kind=position.kind, contract_size=position.contract_size,
             settle=position.settle, role=Role.EXIT, side=exit_side(position.side), quantity_step=rules.quantity_step,
-            position_id=position.position_id, position_version=position.version, reason=STOPS[position.stop_by],
+            position_id=position.position_id, position_version=position.version, reason=position.closing or STOPS[position.stop_by],
             attempt=position.exit_attempts + 1, trigger_price=step.price, trigger_at=self._clock.wall_ms(),
             trigger_level=position.stop_loss, thresholds=thresholds_version(position),
             send_by=self._clock.wall_ms() + self._desk.send_within_ms,

@@ -1,6 +1,7 @@
 """Seeded histories of trading on a venue that breaks: afterwards nothing was ordered twice, and nothing of it was lost.
 
     .venv/bin/python -m tests.venue._runs 10000 --first 1      # every seed in order; the seeds that failed are printed
+    .venv/bin/python -m tests.venue._runs 10000 --stops        # each position with a stop at the venue
 
 What is random comes from the seed: intents, prices, faults of sends, cancels and reads, deaths of the executor, lost messages.
 What is not: the order in which two sockets are served. So a failed seed nearly always fails again, and its story is printed.
@@ -64,12 +65,34 @@ class Result:
         return not (self.doubled or self.lost or self.wrong)
 
 
+STOPS = (
+    {"protect": "both", "protect_every_s": 1},
+    {"protect": "both", "protect_every_s": 1, "protect_order": "limit", "protect_limit_pct": "0.05"},
+)
+"""What rests at the venue where stops do, by seed."""
+
+
 class History:
     """One seed's steps."""
 
-    def __init__(self, seed, world):
+    def __init__(self, seed, world, *, stops=False):
         self.random, self.world, self.result = random.Random(seed), world, Result(seed)
-        self.given = []
+        self.given, self.is_guarded = [], stops
+        if self.is_guarded:
+            self.count_stops()
+
+    def count_stops(self):
+        """Whenever the venue takes one more it must not be the third of its symbol."""
+        place, algos = self.world.exchange.place_conditional, self.world.exchange.algos
+
+        def counted(ask):
+            algo = place(ask)
+            live = [one for one in algos.values() if one.is_open and one.ask.symbol == ask.symbol]
+            if len(live) > 2:
+                self.result.wrong.append(f"{len(live)} stops of {ask.symbol}")
+            return algo
+
+        self.world.exchange.place_conditional = counted
 
     async def run(self, steps):
         acts = [self.entry] * 8 + [self.exit] * 4 + [self.price] * 3 + [self.time] * 4
@@ -81,6 +104,8 @@ class History:
             self.wipe,
             self.deaf,
         ]
+        if self.is_guarded:
+            acts += [self.break_stop] * 3 + [self.price] * 3 + [self.move_stop] * 2 + [self.take_stops]
         for _ in range(steps):
             act = self.random.choice(acts)
             self.result.story.append(act.__name__)
@@ -105,6 +130,11 @@ class History:
             {"type": "limit", "price": str(price - 50), "post_only": True},
         ]
         side = self.random.choice(["buy", "buy", "sell"])
+        if self.is_guarded:
+            away = self.random.choice([30, 40, 100])
+            kinds = [
+                kind | {"stop_loss": str(price - away if side == "buy" else price + away)} for kind in kinds
+            ]
         intent = self.world.entry(
             symbol=symbol,
             side=side,
@@ -133,6 +163,19 @@ class History:
         symbol = self.random.choice(SYMBOLS)
         await self.world.price(str(PRICES[symbol] + self.random.choice([-60, -10, 10, 60])), symbol)
 
+    async def move_stop(self):
+        """The ledger moves a stop-loss nearer, as a trail would."""
+        rows = sorted(self.world.ledger.state.positions.values(), key=lambda row: row.position_id)
+        if rows:
+            row = self.random.choice(rows)
+            nearer = D(self.random.choice([1, 3, 60]))
+            stop = row.stop_loss + nearer if row.side.value == "long" else row.stop_loss - nearer
+            await self.world.move_stop(row, str(stop))
+
+    async def take_stops(self):
+        """Somebody cancels them by hand."""
+        self.world.exchange.cancel_conditionals(self.random.choice(SYMBOLS).replace("/", ""))
+
     async def time(self):
         await self.world.time(self.random.choice([50, 300, 1_500, 6_000]))
 
@@ -149,8 +192,19 @@ class History:
     async def break_cancel(self):
         self.arm(self.random.choice(CANCELS), "DELETE", "/fapi/v1/order")
 
+    async def break_stop(self):
+        if self.random.random() < 0.7:
+            kind = self.random.choice(SLOW if self.random.random() < 0.15 else QUICK)
+            self.arm(kind, "POST", "/fapi/v1/algoOrder", delay_ms=self.random.choice([3_000, 9_000, 14_000]))
+        else:
+            kinds = [kind for kind in CANCELS if kind is not Kind.FILL_AFTER_CANCEL]
+            self.arm(self.random.choice(kinds), "DELETE", "/fapi/v1/algoOrder")
+
     async def break_read(self):
-        path = self.random.choice(["/order", "/openOrders", "/allOrders", "/userTrades", "/positionRisk", ""])
+        paths = ["/order", "/openOrders", "/allOrders", "/userTrades", "/positionRisk", ""]
+        if self.is_guarded:
+            paths += ["/algoOrder", "/openAlgoOrders", "/allAlgoOrders"]
+        path = self.random.choice(paths)
         self.arm(self.random.choice(READS), "GET", path, times=self.random.choice([1, 1, 3]))
 
     async def crash(self):
@@ -197,6 +251,9 @@ class History:
         result.lost = [f"trade {number}" for number in theirs ^ recorded]
         live = {row.order_id for row in world.ledger.state.orders.values()}
         open_there = {order.ask.client_id for order in world.exchange.orders.values() if order.is_open}
+        open_there |= {algo.ask.client_id for algo in world.exchange.algos.values() if algo.is_open}
+        if self.is_guarded:
+            self.judge_stops()
         result.lost += [f"open order {name}" for name in open_there ^ live]
         if world.ours() != world.held():
             result.wrong.append(f"held {world.held()}, recorded {world.ours()}")
@@ -214,12 +271,27 @@ class History:
         ):
             result.wrong.append("the simulated venue contradicts itself")
 
+    def judge_stops(self):
+        """At rest every position has its one stop, as large as it is, where its stop-loss is."""
+        there = [
+            (algo.ask.symbol, algo.ask.side, algo.ask.quantity, algo.ask.trigger)
+            for algo in self.world.exchange.algos.values()
+            if algo.is_open
+        ]
+        wanted = [
+            (row.symbol.replace("/", ""), "SELL" if row.side.value == "long" else "BUY", row.quantity)
+            for row in self.world.ledger.state.positions.values()
+        ]
+        if sorted(stop[:3] for stop in there) != sorted(wanted):
+            self.result.wrong.append(f"stops {there}, positions {wanted}")
 
-async def several(seeds, steps, told):
-    """Each seed in a world of its own, one after another."""
+
+async def several(seeds, steps, told, *, stops=False):
+    """Each seed in a world of its own, one after another; *stops*: with stops at the venue."""
     async with bench(PATIENCE_MS) as tools:
         for seed in seeds:
-            told(await History(seed, await started(*tools)).run(steps))
+            account = STOPS[seed % len(STOPS)] if stops else {}
+            told(await History(seed, await started(*tools, **account), stops=stops).run(steps))
 
 
 class Tally:
@@ -250,11 +322,12 @@ def main():
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--story", action="store_true", help="Print what happened in each.")
+    parser.add_argument("--stops", action="store_true", help="With stops that rest at the venue.")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     begun, tally = time.monotonic(), Tally(story=given.story)
     seeds = range(given.first, given.first + given.runs)
-    asyncio.run(several(seeds, given.steps, tally.take))
+    asyncio.run(several(seeds, given.steps, tally.take, stops=given.stops))
     print(f"{tally.text()}; seeds {seeds[0]} to {seeds[-1]}, {time.monotonic() - begun:.0f} s")
     return 1 if tally.bad else 0
 

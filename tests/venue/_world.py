@@ -5,6 +5,8 @@ Time is the test's; a fault that makes a client wait costs real milliseconds. A 
 
 from contextlib import asynccontextmanager
 
+from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.domain.steer import adjust
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.settings import Settings
 from holdfast.venues.capabilities import CAPABILITIES
@@ -73,6 +75,20 @@ class LiveWorld(World):
         ask = D(bid) + D("0.1")
         quote(self.server, bid, str(ask), size, symbol.replace("/", ""))
         await self.tick(bid, str(ask), symbol)
+
+    def move_of(self, position, level):
+        """The ledger's change that moves a stop-loss, as somebody's or the scanner's word makes it."""
+        said = ExitAdjust(
+            id=f"x-{position.position_id}-{level}-{self.clock.now}", at=self.clock.now, by="a test", why="a test",
+            position_id=position.position_id, stop_loss=level,
+        )  # fmt: skip
+        return adjust(self.ledger.state, said, self.clock.now)
+
+    async def move_stop(self, position, level):
+        update, _ = self.ledger.record(self.move_of(position, level))
+        if update is not None:
+            await self.hear([update])
+            await self.settle()
 
     def held(self):
         """What the venue holds, by canonical symbol."""

@@ -6,8 +6,6 @@
 import pytest
 
 from holdfast.contracts.codes import ExitReason, OrderState, Role
-from holdfast.domain.steer import adjust
-from tests.unit._ledger import move_exits
 from tests.venue._stage import quote
 from tests.venue._world import D, live_world
 from venue_sim.faults import Fault, Kind
@@ -45,16 +43,8 @@ async def opened(world, quantity="0.1", **fields):
 
 
 async def move_stop(world, level):
-    """The ledger moves the stop-loss, as the scanner's word makes it."""
     (position,) = world.ledger.state.positions.values()
-    change = adjust(
-        world.ledger.state,
-        move_exits(position.position_id, stop_loss=level, id=f"x-{level}"),
-        world.clock.now,
-    )
-    update, _ = world.ledger.record(change)
-    await world.hear([update])
-    await world.settle()
+    await world.move_stop(position, level)
 
 
 def trades(world):

@@ -21,6 +21,14 @@ async def test_nothing_is_ordered_twice_and_nothing_is_lost(first):
     assert len(tally.faults) > 15
 
 
+@pytest.mark.parametrize("first", [0, 20])
+async def test_with_stops_at_the_venue_every_position_ends_with_one_and_none_ever_had_three(first):
+    tally = Tally()
+    await several(range(first, first + SEEDS), STEPS, tally.take, stops=True)
+    assert (tally.runs, tally.doubled, tally.lost, tally.bad) == (SEEDS, 0, 0, 0), tally.text()
+    assert tally.faults["POST no_answer"] + tally.faults["DELETE reset"] > 0
+
+
 async def test_histories_that_once_ended_badly_end_well():
     """5062, 5246, 5449: a reduce-only exit that the exchange had cut to what was held, and called filled, was waited for for ever."""
     tally = Tally()

@@ -110,7 +110,7 @@ def next_step(
     if terms is None:
         return _take_away(stops)
     own = [row for row in stops if row.position_id == position.position_id]
-    if position.closing is not None or (book is not None and book.exiting is not None):
+    if book is not None and book.exiting is not None:
         return Step(Do.NOTHING, "it is being closed")
     if triggered_at is not None and own:
         if now_ms - triggered_at < terms.escalate_ms:
