@@ -5,9 +5,11 @@ import socket
 
 import pytest
 
+from holdfast.cli.up import _front_door
 from holdfast.runtime import front_door
 from holdfast.runtime.bounded_log import BoundedLog, tail
 from holdfast.runtime.front_door import Tokens, choose_port
+from holdfast.runtime.settings import Settings
 
 
 def test_both_tokens_are_made_once_and_kept_as_argon2id_hashes_for_the_owner_alone(tmp_path):
@@ -52,6 +54,27 @@ def test_a_replaced_token_opens_nothing_any_more_in_a_running_service_too(tmp_pa
     assert running.role_of(old["operate"]) is None
     assert running.role_of(new) == "operate"
     assert running.role_of(old["view"]) == "view"
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_a_port_that_nobody_set_may_be_lost_to_another_program_after_it_was_chosen(tmp_path, wanted):
+    """`up` chooses it seconds before the dashboard listens: two started at once must not end each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        wanted *= free.getsockname()[1]
+    told = _front_door(Settings(dir=tmp_path, dashboard={"port": wanted}), lambda *_: None)
+    chosen = int((tmp_path / "dashboard" / "port").read_text())
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", chosen))
+        other.listen()
+        asked = int(told.get("HOLDFAST_DASHBOARD_PORT", "0"))
+        assert asked == wanted
+        if wanted:
+            with pytest.raises(ValueError, match="in use by another program"):
+                choose_port(tmp_path / "dashboard", "127.0.0.1", asked)
+        else:
+            assert choose_port(tmp_path / "dashboard", "127.0.0.1", asked) != chosen
 
 
 def test_damaged_hashes_are_named(tmp_path):

@@ -162,7 +162,9 @@ def _kept(say: "Printer", folder: Path) -> Callable[[str, str], None]:
 def _front_door(settings: Settings, say: "Printer") -> dict[str, str]:
     """Choose the dashboard's port, make its tokens at the first start, and say both; what its process has to know.
 
-    The tokens are shown here and nowhere else: not in DIR/log. Raises ValueError where the port is in use.
+    The tokens are shown here and nowhere else: not in DIR/log. Raises ValueError where a port that was set is in use. One that
+    was not set is only remembered: should another program take it before the dashboard does, the dashboard takes another and
+    says so, instead of ending, and all with it, over a port that nobody had asked for.
     """
     from holdfast.runtime.front_door import OPERATE, Tokens, choose_port
 
@@ -172,7 +174,7 @@ def _front_door(settings: Settings, say: "Printer") -> dict[str, str]:
     for role, token in Tokens(folder).first().items():
         use = "to press its buttons" if role == OPERATE else "to look from another machine"
         say("up", f"dashboard token {use}, shown only now: {token}")
-    return {variable_of("dashboard.port"): str(port)}
+    return {variable_of("dashboard.port"): str(port)} if settings.dashboard.port else {}
 
 
 async def _must_answer(settings: Settings) -> None:

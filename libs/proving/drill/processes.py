@@ -60,7 +60,6 @@ class Processes:
             "PYTHONPATH": os.pathsep.join((str(SKEW), ROOTS)),
             "DRILL_SKEW": str(directory / "skew.json"),
             "HOLDFAST_ACCOUNTS": ",".join(ACCOUNTS),
-            "HOLDFAST_DASHBOARD_PORT": "0",
         }  # fmt: skip
         self._prefix: tuple[str, ...] = ()
         if self._networks:
