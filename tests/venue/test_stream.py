@@ -1,5 +1,8 @@
 """The user's stream: an event makes an order be asked about at once; whatever becomes of the stream, nothing is lost."""
 
+import asyncio
+from decimal import Decimal
+
 import pytest
 
 from tests.venue._stage import HandClock, ccxt_venue, quote, row, until, venue
@@ -67,3 +70,18 @@ async def test_without_any_stream_the_fill_is_found_a_few_seconds_later(stage):
     assert (await adapter.poll(now_ms=clock.now)).fills == []
     clock.now += 5_000
     assert [fill.order_id for fill in (await adapter.poll(now_ms=clock.now)).fills] == ["h1"]
+
+
+async def test_listening_to_an_account_that_holds_a_position_fails_nowhere_in_the_background():
+    clock, failed = HandClock(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["message"]))
+    async with venue(clock) as server, ccxt_venue(server, clock) as adapter:
+        server.venue.exchange.by_hand("BTCUSDT", "BUY", Decimal("0.1"))
+        adapter.follow()
+        await until(lambda: server.listeners)
+        await rests(adapter, clock)
+        assert len(await fills_now(server, adapter, clock)) == 1
+    assert failed == []
+    assert ("GET", "/fapi/v3/positionRisk") not in server.venue.log, (
+        "nobody needs ccxt's own copy of the positions"
+    )

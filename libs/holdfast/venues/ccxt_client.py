@@ -26,6 +26,7 @@ NO_RETRIES = "maxRetriesOnFailure"
 
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "binance": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False},
+    "binanceusdm": {"watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False}},
 }
 """What ccxt would load besides what an account trades, left out."""
 
