@@ -9,7 +9,7 @@ from venue_sim.account import BOTH, LONG, SHORT, ZERO, Account
 from venue_sim.errors import Refusal, Why
 from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Matching, Settled, Tell, reached
-from venue_sim.orders import CONDITIONAL, Algo, Ask
+from venue_sim.orders import CONDITIONAL, Algo, Ask, Income
 
 TAKER, MAKER = Decimal("0.0005"), Decimal("0.0002")
 
@@ -28,6 +28,7 @@ class Exchange(Matching):
         super().__init__(clock, specs=specs, tell=tell)
         self.account = Account(wallet, self.mark, self.specs)
         self.algos: dict[int, Algo] = {}
+        self.incomes: list[Income] = []
 
     def held(self) -> Mapping[str, Decimal]:
         return {
@@ -75,6 +76,15 @@ class Exchange(Matching):
             )
             order = self._book(ask, number)
             self._fill(order, ask.quantity, ask.price or quote.last, maker=False)
+
+    def fund(self, symbol: str, rate: Decimal) -> None:
+        """Funding is due: who is long pays *rate* of the value at the mark to who is short. Raises Refusal where there is no price."""
+        mark, now = self._quote(symbol).last, self.clock()
+        for (held, _), position in self.account.positions.items():
+            if held == symbol and position.quantity:
+                amount = (-position.quantity * mark * rate).quantize(Decimal("0.00000001"))
+                self.account.wallet += amount
+                self.incomes.append(Income(self.next(), symbol, self.specs[symbol].quote, amount, now))
 
     # -- conditional orders --------------------------------------------------------------------------------------------------
 

@@ -192,6 +192,22 @@ class Futures:
         ]
         return rows[:limit] if start is not None or "fromId" in given else rows[-limit:]
 
+    def income(self, given: Given) -> Any:
+        """Funding, the oldest first, at most a week at once; without a start the last week's."""
+        if given.get("incomeType", "FUNDING_FEE") != "FUNDING_FEE":
+            return []
+        now, limit = self.exchange.clock(), min(int(given.get("limit", 100)), MOST_ROWS)
+        end = int(given.get("endTime", now))
+        start = int(given.get("startTime", end - TRADES_WINDOW_MS))
+        if end - start > TRADES_WINDOW_MS:
+            raise VenueError(-4166, "Search window is restricted to recent 7 days only.")
+        rows = [
+            {"symbol": one.symbol, "incomeType": "FUNDING_FEE", "income": f"{one.amount:.8f}", "asset": one.asset, "time": one.at,
+             "info": "FUNDING_FEE", "tranId": one.number, "tradeId": ""}
+            for one in self.exchange.incomes if given.get("symbol") in (None, one.symbol) and start <= one.at <= end
+        ]  # fmt: skip
+        return rows[:limit]
+
     def position_risk_v2(self, given: Given) -> Any:
         """Version 2 shows every symbol, held or not."""
         account, named = self.exchange.account, given.get("symbol")
@@ -312,6 +328,7 @@ ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/fapi/v1/allOpenOrders"): (SIGNED, Futures.cancel_all),
     ("POST", "/fapi/v1/countdownCancelAll"): (SIGNED, Futures.countdown),
     ("GET", "/fapi/v1/userTrades"): (SIGNED, Futures.user_trades),
+    ("GET", "/fapi/v1/income"): (SIGNED, Futures.income),
     ("GET", "/fapi/v2/positionRisk"): (SIGNED, Futures.position_risk_v2),
     ("GET", "/fapi/v3/positionRisk"): (SIGNED, Futures.position_risk_v3),
     ("GET", "/fapi/v2/account"): (SIGNED, Futures.account),

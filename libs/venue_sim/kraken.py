@@ -68,7 +68,12 @@ class KrakenDesk:
     def ticker(self, given: Given) -> Any:
         wanted = [self._spec(name).symbol for name in given.get("pair", "").split(",") if name]
         quotes = self.exchange.quotes
-        return {name: ticker_row(quotes[name]) for name in wanted or quotes if name in quotes}
+        first = self.exchange.first_today
+        return {
+            name: ticker_row(quotes[name], first(name) or quotes[name].last)
+            for name in wanted or quotes
+            if name in quotes
+        }
 
     # -- orders ------------------------------------------------------------------------------------------------------------
 

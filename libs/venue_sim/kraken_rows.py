@@ -85,11 +85,12 @@ def asset_row(name: str) -> Row:
     }
 
 
-def ticker_row(quote: Quote) -> Row:
+def ticker_row(quote: Quote, first: Decimal) -> Row:
+    """*first*: the first price of this UTC day."""
     bid, ask, last, size = plain(quote.bid), plain(quote.ask), plain(quote.last), plain(quote.size)
     return {
         "a": [ask, "1", size], "b": [bid, "1", size], "c": [last, size], "v": ["0", "0"], "p": [last, last], "t": [0, 0], "l": [last, last],
-        "h": [last, last], "o": last,
+        "h": [last, last], "o": plain(first),
     }  # fmt: skip
 
 

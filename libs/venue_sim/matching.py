@@ -18,6 +18,7 @@ from venue_sim.market import Quote, Spec
 from venue_sim.orders import STOPS, Algo, Ask, Order, Trade
 
 Tell = Callable[[Order, Trade | None], None]
+DAY_MS = 24 * 3600 * 1000
 ALL = ""
 """The name under which a countdown is for every symbol."""
 
@@ -47,11 +48,18 @@ class Matching(ABC):
         self.hidden_until = 0
         """What happens now is shown by no read before this time, ms."""
         self.countdowns: dict[str, int] = {}
+        self._first: dict[str, tuple[int, Decimal]] = {}
+        """Symbol -> the UTC day of its last quote, and that day's first price."""
         self._number = first
 
     def mark(self, symbol: str) -> Decimal | None:
         quote = self.quotes.get(symbol)
         return None if quote is None else quote.last
+
+    def first_today(self, symbol: str) -> Decimal | None:
+        """The first price of this UTC day; where none has come yet, the last one of before."""
+        day, price = self._first.get(symbol, (-1, None))
+        return price if day == self.clock() // DAY_MS else self.mark(symbol)
 
     def next(self) -> int:
         self._number += 1
@@ -70,6 +78,10 @@ class Matching(ABC):
     @abstractmethod
     def liquidate(self, reason: str = "autoclose-") -> None:
         """Close everything, as the venue itself does it. Raises ValueError where nothing is on margin."""
+
+    def fund(self, symbol: str, rate: Decimal) -> None:
+        """Funding is due. Raises ValueError where nothing is on margin."""
+        raise ValueError(f"nothing is on margin here, so no funding is paid ({symbol}, {rate})")
 
     @abstractmethod
     def _admit(self, ask: Ask, crossing: Sequence[tuple[Decimal, Decimal]]) -> Ask:
@@ -94,6 +106,9 @@ class Matching(ABC):
         if symbol not in self.specs:
             raise Refusal(Why.UNKNOWN_SYMBOL)
         self.quotes[symbol] = quote
+        day = self.clock() // DAY_MS
+        if self._first.get(symbol, (-1, None))[0] != day:
+            self._first[symbol] = day, quote.last
         self._moved(symbol, quote.last)
         for order in [one for one in self.orders.values() if one.is_open and one.ask.symbol == symbol]:
             if not order.waiting:

@@ -77,6 +77,17 @@ class Algo:
 
 
 @dataclass(frozen=True, slots=True)
+class Income:
+    """Funding that was paid (less than zero) or received."""
+
+    number: int
+    symbol: str
+    asset: str
+    amount: Decimal
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     """One execution of our account."""
 

@@ -185,6 +185,7 @@ class Server:
             ("DELETE", "faults"): self._disarm,
             ("POST", "hand"): self._by_hand,
             ("POST", "liquidate"): self._liquidate,
+            ("POST", "fund"): self._fund,
             ("POST", "cancel"): self._cancel_by_hand,
             ("POST", "set"): self._set,
             ("POST", "expire-listen-key"): self._expire,
@@ -230,6 +231,10 @@ class Server:
 
     async def _liquidate(self, given: dict[str, Any]) -> Any:
         self.venue.exchange.liquidate("adl_autoclose" if given.get("adl") else "autoclose-")
+        return {}
+
+    async def _fund(self, given: dict[str, Any]) -> Any:
+        self.venue.exchange.fund(given["symbol"], Decimal(given["rate"]))
         return {}
 
     async def _cancel_by_hand(self, given: dict[str, Any]) -> Any:

@@ -1,11 +1,13 @@
 """The endpoints of Binance spot, /api/v3: what each takes, does and answers. `ENDPOINTS` is the whole list."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
 from venue_sim import binance_errors
 from venue_sim.binance import KEYED, PUBLIC, SIGNED, Endpoints, Given, amount_of, needed_of
 from venue_sim.errors import Refusal, VenueError, Why
+from venue_sim.matching import DAY_MS
 from venue_sim.orders import Ask, Order
 from venue_sim.rows import plain
 from venue_sim.spot_rows import TYPES, account_row, canceled_row, instrument, order_row, taken_row, trade_row
@@ -54,6 +56,21 @@ class SpotDesk:
             for symbol, quote in self.exchange.quotes.items() if named in (None, symbol)
         ]  # fmt: skip
         return rows if named is None else rows[0] if rows else {}
+
+    def trading_day(self, given: Given) -> Any:
+        """The prices of this UTC day, of the *symbols* that are named."""
+        if given.get("timeZone", "0") != "0":
+            raise VenueError(-1100, "Only the time zone 0 is simulated.")
+        named = json.loads(given["symbols"]) if "symbols" in given else [needed_of(given, "symbol")]
+        if not set(named) <= self.exchange.specs.keys():
+            raise Refusal(Why.UNKNOWN_SYMBOL)
+        found = {one: (self.exchange.first_today(one), self.exchange.mark(one)) for one in named}
+        rows = [
+            {"symbol": symbol, "openPrice": plain(first), "lastPrice": plain(last), "openTime": self.exchange.clock() // DAY_MS * DAY_MS,
+             "closeTime": self.exchange.clock()}
+            for symbol, (first, last) in found.items() if first is not None and last is not None
+        ]  # fmt: skip
+        return rows if "symbols" in given else rows[0] if rows else {}
 
     # -- orders ------------------------------------------------------------------------------------------------------------
 
@@ -207,6 +224,7 @@ ENDPOINTS: Endpoints[SpotDesk] = {
     ("GET", "/fapi/v1/exchangeInfo"): (PUBLIC, SpotDesk.no_contracts),
     ("GET", "/dapi/v1/exchangeInfo"): (PUBLIC, SpotDesk.no_contracts),
     ("GET", "/api/v3/ticker/bookTicker"): (PUBLIC, SpotDesk.book_ticker),
+    ("GET", "/api/v3/ticker/tradingDay"): (PUBLIC, SpotDesk.trading_day),
     ("POST", "/api/v3/order"): (SIGNED, SpotDesk.new_order),
     ("GET", "/api/v3/order"): (SIGNED, SpotDesk.get_order),
     ("DELETE", "/api/v3/order"): (SIGNED, SpotDesk.cancel_order),

@@ -7,7 +7,6 @@ quarantine: shown, yellow, and nothing is sent for it. A trade through zero is s
 Trades are read with an overlap, so some are old news; which ones, the position says: the ledger has all but the latest few.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -17,14 +16,6 @@ from holdfast.contracts.money import ZERO, add, sub
 from holdfast.contracts.rows import QuarantineRow
 from holdfast.contracts.wire import digest
 from holdfast.venues.port import Rules, VenuePosition
-
-_OURS = re.compile(r"h[0-9a-f]{30}")
-"""What `domain.precheck.order_id_of` makes."""
-
-
-def is_ours(order_id: str) -> bool:
-    """Whether a client order id is one that Holdfast gives."""
-    return _OURS.fullmatch(order_id) is not None
 
 
 def signed(fill: Fill) -> Decimal:

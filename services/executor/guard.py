@@ -44,8 +44,29 @@ class Remote(Protocol):
         """The view was loaded afresh; every live row is told once more."""
         ...
 
-    async def day_result(self) -> Decimal:
-        """Realised since UTC midnight less fees, plus what is open, in settlement currency. Raises VenueUnreadable."""
+    async def day_result(self, held: Mapping[str, Decimal]) -> Decimal:
+        """What this UTC day has brought, what is open included, in settlement currency. Raises VenueUnreadable.
+
+        *held*: the ledger's positions there, by symbol.
+        """
+        ...
+
+    @property
+    def pays_funding(self) -> bool:
+        """Whether its funding can be read."""
+        ...
+
+    async def funding_since(self, at: int) -> list[Fill]:
+        """What was paid or received for holding positions, as fills that move nothing. Raises VenueUnreadable."""
+        ...
+
+    @property
+    def shows_coins(self) -> bool:
+        """Whether it is spot: it knows coins, and not which of them are a position."""
+        ...
+
+    async def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Currency -> (free, total). Raises VenueUnreadable."""
         ...
 
 

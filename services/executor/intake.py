@@ -37,7 +37,9 @@ from services.executor.desk import Asked, Batch, Desk
 from services.executor.gate import Gate, id_given
 from services.executor.live_limits import LiveLimits
 from services.executor.prices import Prices
+from services.executor.way_out import WayOut
 
+PAPER = "paper"
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 Objection = tuple[Code, str] | None
 
@@ -92,11 +94,13 @@ class Intake:
         gate: Gate,
         live: LiveLimits,
         means: Means,
+        way_out: WayOut,
     ) -> None:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
+        self._real_terms = replace(terms, spot_short=False)
         self._inflight, self._desk, self._prices, self._incarnation = inflight, desk, prices, incarnation
         self._objection, self._bus_objection, self._was_sent = objection, bus_objection, was_sent
-        self._gate, self._live, self._means, self._closed = gate, live, means, closed
+        self._gate, self._live, self._means, self._closed, self._way_out = gate, live, means, closed, way_out
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
         self.waiting: dict[tuple[str, str], list[Entry]] = {}
@@ -233,7 +237,8 @@ class Intake:
             return Proposal(rules.symbol, leg, refusal=refused(*found))
         quote = self._prices.get(rules.symbol)
         exposure, means = self._inflight.exposure, self._means
-        order = propose_entry(intent, rules, book, quote, exposure, self._terms, now, means)
+        terms = self._terms if intent.exchange == PAPER else self._real_terms
+        order = propose_entry(intent, rules, book, quote, exposure, terms, now, means)
         if isinstance(order, OrderRequest):
             found = self._live.objection(intent.account, rules.symbol, order)
             order = order if found is None else refused(*found)
@@ -260,9 +265,10 @@ class Intake:
         if isinstance(leg, Refusal):
             return Proposal(rules.symbol, refusal=leg)
         quote = self._prices.get(rules.symbol)
-        return Proposal.of(
-            rules.symbol, leg, propose_exit(intent, rules, leg, legs[leg], quote, self._terms, now)
-        )
+        order = propose_exit(intent, rules, leg, legs[leg], quote, self._terms, now)
+        if isinstance(order, OrderRequest):
+            order = self._way_out.fitted((intent.account, intent.exchange), order, rules, legs[leg])
+        return Proposal.of(rules.symbol, leg, order)
 
     def _cancel(self, intent: OrderIntent) -> Proposal:
         """Never blocked: what there is to cancel, the ledger knows."""

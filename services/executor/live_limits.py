@@ -1,7 +1,7 @@
 """What a live account may do beyond the ledger's limits: its own symbols, its own notional, and a day's loss. Entries only.
 
-The day's result is the venue's own word, read again every `EVERY_MS`: it counts whoever traded, and nothing of it has to survive
-a restart. As long as it has not been read, or cannot be, there are no entries; exits never ask.
+The day's result is the venue's own word, read again every `EVERY_MS`, so nothing of it has to survive a restart. On futures it counts
+whoever traded; on spot our own orders alone, because whose the other coins are, and what for, nobody knows. As long as it has not been read, or cannot be, there are no entries; exits never ask.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -21,12 +21,17 @@ Objection = tuple[Code, str] | None
 
 
 class LiveLimits:
-    """See the module. *accounts*: the live ones; *used* gives what an account's positions and entries come to."""
+    """See the module. *accounts*: the live ones; *used* gives what an account's positions and entries come to, *held* what the ledger holds at a venue, by symbol."""
 
     def __init__(
-        self, accounts: Mapping[str, AccountSettings], guard: Guard, clock: Clock, used: Callable[[str], Decimal]
-    ) -> None:  # fmt: skip
-        self.accounts, self._guard, self._clock, self._used = accounts, guard, clock, used
+        self,
+        accounts: Mapping[str, AccountSettings],
+        guard: Guard,
+        clock: Clock,
+        used: Callable[[str], Decimal],
+        held: Callable[[Key], Mapping[str, Decimal]],
+    ) -> None:
+        self.accounts, self._guard, self._clock, self._used, self._held = accounts, guard, clock, used, held
         self._results: dict[str, tuple[int, Decimal]] = {}
         """Account -> the UTC day that was read, and its result."""
         self._due: dict[Key, int] = {}
@@ -41,7 +46,7 @@ class LiveLimits:
 
     async def _read(self, key: Key, venue: Remote) -> None:
         day = self._day()
-        result = await self._guard.read(key, "the day's result", venue.day_result())
+        result = await self._guard.read(key, "the day's result", venue.day_result(self._held(key)))
         if result is not None:
             self._results[key[0]] = (day, result)
 

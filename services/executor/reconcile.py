@@ -18,11 +18,14 @@ from holdfast.contracts.money import ZERO, add, canonical, sub
 from holdfast.contracts.rows import OrderRow, book_id
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.inflight import InFlight
+from holdfast.domain.orders import is_ours
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition
+from services.executor.coins import Coins
 from services.executor.dispatch import Dispatcher
-from services.executor.foreign import held_before, is_ours, quarantined, settled, unrecorded
+from services.executor.foreign import held_before, quarantined, settled, unrecorded
+from services.executor.funding import Funding
 from services.executor.guard import Guard, Key
 from services.executor.owed import Owed
 
@@ -72,6 +75,14 @@ class Reconciler:
         self._strangers: dict[Key, list[str]] = {}
         self._foreign: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
         """Trades of others in the window that was read last; missing where it could not be read."""
+        self._ours: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
+        """The same of ours."""
+        self.coins, self.funding = Coins(clock, view, guard), Funding(clock, view, guard, owed)
+
+    def start_again(self) -> None:
+        """The view was loaded afresh."""
+        self.funding.start_again()
+        self.soon()
 
     def soon(self, after_ms: int = 0) -> None:
         """Compare at the next opportunity, or at the first after so long."""
@@ -80,11 +91,13 @@ class Reconciler:
 
     async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
         """Compare those of *keys* for which it is time."""
-        now = self._clock.monotonic_ms()
-        outputs: list[Outgoing] = []
+        now, keys = self._clock.monotonic_ms(), list(keys)
+        outputs = await self.funding.run(keys)
         for key in [key for key in keys if now >= self._due.get(key, 0)]:
             self._due[key] = now + self._every_ms
             self._guard.bind(self._view)
+            if self.coins.are_at(key):
+                await self.coins.read(key)
             outputs += await self.read_trades(key)
             await self._compare_orders(key)
             outputs += await self._compare_positions(key)
@@ -121,15 +134,17 @@ class Reconciler:
     async def _read_remote(self, key: Key, last: int) -> list[Fill]:
         """All trades since shortly before *last*, ours; those of others are kept for the comparison of positions."""
         self._foreign.pop(key, None)
-        venue = self._guard.venues[key]
-        trades = await self._guard.read(key, "trades", venue.trades_since(max(last - OVERLAP_MS, 0)))
+        self._ours.pop(key, None)
+        venue, since = self._guard.venues[key], max(last - OVERLAP_MS, 0)
+        if self.coins.are_at(key):
+            since = self.coins.since(key, since)
+        trades = await self._guard.read(key, "trades", venue.trades_since(since))
         if trades is None:
             return []
-        others: dict[tuple[str, Leg], list[Fill]] = {}
+        sides: tuple[dict[tuple[str, Leg], list[Fill]], ...] = {}, {}
         for fill in trades:
-            if not is_ours(fill.order_id):
-                others.setdefault((fill.symbol, fill.leg), []).append(fill)
-        self._foreign[key] = others
+            sides[is_ours(fill.order_id)].setdefault((fill.symbol, fill.leg), []).append(fill)
+        self._foreign[key], self._ours[key] = sides
         return [fill for fill in trades if is_ours(fill.order_id)]
 
     # -- orders ---------------------------------------------------------------------------------------------------------------
@@ -160,19 +175,22 @@ class Reconciler:
     async def _compare_positions(self, key: Key) -> list[Outgoing]:
         venue = self._guard.venues[key]
         before = self._held_by_ledger(key)
-        shown = await self._guard.read(key, "positions", venue.positions())
+        aside, foreign = self._quarantined(key), self._foreign.get(key, {})
+        if self.coins.are_at(key):
+            compared = self._compare_coins(key, before, aside)
+            shown, foreign = compared if compared is not None else (None, foreign)
+        else:
+            shown = await self._guard.read(key, "positions", venue.positions())
         if shown is None:
             return []
         theirs = {(one.symbol, one.leg): one for one in shown if one.quantity}
-        aside = self._quarantined(key)
         outputs: list[Outgoing] = []
         owed = self._owed.symbols()
         for place in sorted(theirs.keys() | before.keys() | aside.keys() | self._differed(key)):
             book = book_id(*key, *place)
             there = theirs[place].quantity if place in theirs else ZERO
             here, apart = before.get(place, ZERO), aside.get(place, ZERO)
-            trades = self._foreign.get(key, {}).get(place, [])
-            news = unrecorded(there, add(here, apart), trades)
+            news = unrecorded(there, add(here, apart), foreign.get(place, []))
             if news is not None and not news:
                 self._differences.pop(book, None)
                 self._owed.agrees(place[0])
@@ -186,6 +204,16 @@ class Reconciler:
                 if not here and self._has_lasted(book):
                     outputs += self._set_apart(key, theirs.get(place), sub(there, apart), book)
         return outputs
+
+    def _compare_coins(
+        self, key: Key, here: Held, aside: Held
+    ) -> tuple[list[VenuePosition], dict[tuple[str, Leg], list[Fill]]] | None:
+        if key not in self._ours:
+            return None
+        recorded = {
+            place: add(here.get(place, ZERO), aside.get(place, ZERO)) for place in here.keys() | aside.keys()
+        }
+        return self.coins.compare(key, recorded, self._ours[key], self._foreign[key])
 
     def _quarantined(self, key: Key) -> Held:
         """What is in quarantine of a real exchange's account; on paper nobody else trades."""
@@ -251,8 +279,13 @@ class Reconciler:
 
     async def _repair(self, key: Key, symbol: str) -> list[Outgoing]:
         """Every trade of *symbol* that the ledger is not known to have, once more."""
-        trades = await self._guard.read(key, "trades", self._guard.venues[key].trades_since(0))
-        mine = [fill for fill in trades or () if fill.symbol == symbol]
+        since = 0 if not self.coins.are_at(key) else self.coins.since(key, self._clock.wall_ms() - OVERLAP_MS)
+        trades = await self._guard.read(key, "trades", self._guard.venues[key].trades_since(since))
+        mine = [
+            fill
+            for fill in trades or ()
+            if fill.symbol == symbol and (is_ours(fill.order_id) or not self.coins.are_at(key))
+        ]
         self._owed.offer_again(fill.key for fill in mine)
         return self._owed.history(mine, {}, self._clock.monotonic_ms())
 

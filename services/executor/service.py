@@ -8,6 +8,7 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
@@ -26,6 +27,7 @@ from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
 from holdfast.venues.protect import terms_of as protect_terms
+from services.executor.coins import quantities_at
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
@@ -37,6 +39,7 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
@@ -78,16 +81,12 @@ class Executor:
         self._clock, self._view, self._venues = clock, view, venues
         self._bus_fullness_pct, self._full_pct = bus_fullness_pct, settings.bus.full_pct
         resend = settings.executor.resend_after_ms
-        self.guard, self.desk, self.owed, self.prices = (
-            Guard(venues),
-            Desk(resend, settings.executor.send_within_ms),
-            Owed(resend),
-            Prices(),
-        )
+        self.guard, self.owed, self.prices = Guard(venues), Owed(resend), Prices()
+        self.desk = Desk(resend, settings.executor.send_within_ms)
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
         self.live = LiveLimits(
-            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional
-        )
+            live_accounts(settings), self.guard, clock, self.inflight.exposure.account_notional, partial(quantities_at, view)
+        )  # fmt: skip
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -96,10 +95,12 @@ class Executor:
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
+        coins = self.reconciler.coins
+        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed)
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
-            gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock),
+            gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock), way_out=self.way_out,
         )  # fmt: skip
         self.keeper = Keeper(
             terms=protect_terms(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch,
@@ -178,9 +179,9 @@ class Executor:
         self.marking.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
+        self.reconciler.start_again()
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)
-        self.reconciler.soon()
         self._wake_lanes()
         here = self._here()
         outputs = self._take_held_back() + await self._send(here)
@@ -318,7 +319,8 @@ class Executor:
         outputs += await self.dispatcher.cancel_due(keys)
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
-        return outputs + await self.reconciler.run(keys)
+        outputs += await self.reconciler.run(keys)
+        return outputs + self.way_out.due(keys)
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ LIVE = ("--exchange", "binanceusdm")
 class LiveDesk(Desk):
     """Account main trades at a simulated venue, whose prices are those of the feed."""
 
+    exchange = "binanceusdm"
+
     def __init__(self, directory, url, **account):
         super().__init__(directory, url)
         self.prices, self.more = {BTC: "100"}, account
@@ -36,9 +38,9 @@ class LiveDesk(Desk):
 
     def settings(self, url):
         account = {
-            "mode": "live", "exchange": "binanceusdm", "symbols": [BTC], "max_notional": "5000", "daily_loss": "500", "leverage": 3,
+            "mode": "live", "exchange": self.exchange, "symbols": [BTC], "max_notional": "5000", "daily_loss": "500",
             "key_file": str(self.directory / "secrets" / "key"), "secret_file": str(self.directory / "secrets" / "secret"), "url": url,
-        } | self.more  # fmt: skip
+        } | ({"leverage": 3} if self.exchange == "binanceusdm" else {}) | self.more  # fmt: skip
         lines = ["[account.main]", *(f"{name} = {json.dumps(value)}" for name, value in account.items())]
         self.config.write_text("\n".join(lines))
         return Settings(
@@ -57,7 +59,7 @@ class LiveDesk(Desk):
         return self.directory / "holdfast.toml"
 
     async def _serve(self):
-        self.server = Server(SystemClock(), key=KEY, secret=SECRET)
+        self.server = Server(SystemClock(), key=KEY, secret=SECRET, dialect=self.exchange)
         await self.server.start()
         self._quote()
         settings = self.settings(self.server.url)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import OrderState
 from tests.venue._stage import D
-from tests.venue._world import SYMBOLS, bench, started
+from tests.venue._world import FUTURES, SYMBOLS, bench, started
 from venue_sim.faults import OF_SENDS, Fault, Kind
 
 PRICES = {"BTC/USDT": 42_000, "ETH/USDT": 2_500}
@@ -41,6 +41,19 @@ READS = (
     Kind.SHUFFLED,
     Kind.GARBAGE,
 )
+ORDER = {"binanceusdm": "/fapi/v1/order", "binance": "/api/v3/order"}
+ADD = {name: ("POST", path) for name, path in ORDER.items()} | {"kraken": ("POST", "/AddOrder")}
+CANCEL = {name: ("DELETE", path) for name, path in ORDER.items()} | {"kraken": ("POST", "/CancelOrder")}
+READ_PATHS = {
+    "binanceusdm": ("GET", ["/order", "/openOrders", "/allOrders", "/userTrades", "/positionRisk", ""]),
+    "binance": ("GET", ["/order", "/openOrders", "/allOrders", "/myTrades", "/account", ""]),
+    "kraken": (
+        "POST",
+        ["/OpenOrders", "/ClosedOrders", "/TradesHistory", "/QueryTrades", "/QueryOrders", "/BalanceEx"],
+    ),
+}
+INVENTORY = {"binance": {"BTC": "2", "ETH": "2"}, "kraken": {"XXBT": "2", "XETH": "2"}}
+"""Coins that are nobody's business: whoever sold more than ours would sell them."""
 STEPS = 25
 PATIENCE_MS = 300
 QUICK = tuple(sorted(OF_SENDS - {Kind.NO_ANSWER, Kind.SILENT_BEFORE, Kind.HIDDEN, Kind.DELAYED}))
@@ -129,7 +142,7 @@ class History:
             {"type": "limit", "price": str(price + 50), "time_in_force": "ioc"},
             {"type": "limit", "price": str(price - 50), "post_only": True},
         ]
-        side = self.random.choice(["buy", "buy", "sell"])
+        side = self.random.choice(["buy", "buy", "sell"]) if self.world.wire == FUTURES else "buy"
         if self.is_guarded:
             away = self.random.choice([30, 40, 100])
             kinds = [
@@ -187,10 +200,10 @@ class History:
 
     async def break_send(self):
         kind = self.random.choice(SLOW if self.random.random() < 0.15 else QUICK)
-        self.arm(kind, "POST", "/fapi/v1/order", delay_ms=self.random.choice([3_000, 9_000, 14_000]))
+        self.arm(kind, *ADD[self.world.wire], delay_ms=self.random.choice([3_000, 9_000, 14_000]))
 
     async def break_cancel(self):
-        self.arm(self.random.choice(CANCELS), "DELETE", "/fapi/v1/order")
+        self.arm(self.random.choice(CANCELS), *CANCEL[self.world.wire])
 
     async def break_stop(self):
         if self.random.random() < 0.7:
@@ -201,11 +214,11 @@ class History:
             self.arm(self.random.choice(kinds), "DELETE", "/fapi/v1/algoOrder")
 
     async def break_read(self):
-        paths = ["/order", "/openOrders", "/allOrders", "/userTrades", "/positionRisk", ""]
+        method, paths = READ_PATHS[self.world.wire]
         if self.is_guarded:
-            paths += ["/algoOrder", "/openAlgoOrders", "/allAlgoOrders"]
+            paths = [*paths, "/algoOrder", "/openAlgoOrders", "/allAlgoOrders"]
         path = self.random.choice(paths)
-        self.arm(self.random.choice(READS), "GET", path, times=self.random.choice([1, 1, 3]))
+        self.arm(self.random.choice(READS), method, path, times=self.random.choice([1, 1, 3]))
 
     async def crash(self):
         """The process is gone; what was not acknowledged comes again, and the venue is as it is."""
@@ -246,17 +259,25 @@ class History:
         sent = Counter(ask.client_id for ask in world.exchange.received)
         result.orders = len(world.exchange.received)
         result.doubled = [f"{name} x {times}" for name, times in sent.items() if times > 1]
-        theirs = {str(trade.number) for trade in world.exchange.trades}
-        recorded = world.recorded_trades()
+        theirs = world.venue_trades()
+        recorded = {number for number in world.recorded_trades() if not number.startswith("dust-")}
         result.lost = [f"trade {number}" for number in theirs ^ recorded]
         live = {row.order_id for row in world.ledger.state.orders.values()}
-        open_there = {order.ask.client_id for order in world.exchange.orders.values() if order.is_open}
-        open_there |= {algo.ask.client_id for algo in world.exchange.algos.values() if algo.is_open}
+        open_there = {
+            world.of_ours(order.ask.client_id) for order in world.exchange.orders.values() if order.is_open
+        }
+        if world.wire == FUTURES:
+            open_there |= {algo.ask.client_id for algo in world.exchange.algos.values() if algo.is_open}
         if self.is_guarded:
             self.judge_stops()
         result.lost += [f"open order {name}" for name in open_there ^ live]
-        if world.ours() != world.held():
+        if world.ours() != world.held() and not self.is_dust():
             result.wrong.append(f"held {world.held()}, recorded {world.ours()}")
+        for coin, amount in INVENTORY.get(world.wire, {}).items():
+            if world.exchange.coins[coin] < D(amount):
+                result.wrong.append(
+                    f"{coin} that was not ours has been sold: {world.exchange.coins[coin]} are left"
+                )
         unknown = [
             row.order_id for row in world.ledger.state.orders.values() if row.state is OrderState.UNKNOWN
         ]
@@ -264,12 +285,21 @@ class History:
         if (complaint := world.executor.heartbeat()["unreadable"]) is not None:
             result.wrong.append(complaint)
         for name in sent:
-            if name not in world.ledger.known.orders:
+            if world.of_ours(name) not in world.ledger.known.orders:
                 result.lost.append(f"{name} was sent and is not in the ledger")
         if sum((order.filled for order in world.exchange.orders.values()), D(0)) != sum(
             (trade.quantity for trade in world.exchange.trades), D(0)
         ):
             result.wrong.append("the simulated venue contradicts itself")
+
+    def is_dust(self):
+        """Whether the two sides differ by what has left the books as dust, and by nothing else."""
+        held, ours, dust = self.world.held(), self.world.ours(), {}
+        for update in self.world.ledger.updates:
+            for fill in update.fills if update.trades else ():
+                if fill.kind.value == "dust":
+                    dust[fill.symbol] = dust.get(fill.symbol, D(0)) + fill.quantity
+        return all(held.get(name, 0) == ours.get(name, 0) + dust.get(name, 0) for name in SYMBOLS)
 
     def judge_stops(self):
         """At rest every position has its one stop, as large as it is, where its stop-loss is."""
@@ -286,12 +316,13 @@ class History:
             self.result.wrong.append(f"stops {there}, positions {wanted}")
 
 
-async def several(seeds, steps, told, *, stops=False):
+async def several(seeds, steps, told, wire=FUTURES, *, stops=False):
     """Each seed in a world of its own, one after another; *stops*: with stops at the venue."""
-    async with bench(PATIENCE_MS) as tools:
+    async with bench(PATIENCE_MS, wire) as tools:
         for seed in seeds:
             account = STOPS[seed % len(STOPS)] if stops else {}
-            told(await History(seed, await started(*tools, **account), stops=stops).run(steps))
+            world = await started(*tools, wire, coins=INVENTORY.get(wire), **account)
+            told(await History(seed, world, stops=stops).run(steps))
 
 
 class Tally:
@@ -321,13 +352,14 @@ def main():
     parser.add_argument("runs", type=int)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--wire", choices=sorted(ADD), default=FUTURES)
     parser.add_argument("--story", action="store_true", help="Print what happened in each.")
     parser.add_argument("--stops", action="store_true", help="With stops that rest at the venue.")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     begun, tally = time.monotonic(), Tally(story=given.story)
     seeds = range(given.first, given.first + given.runs)
-    asyncio.run(several(seeds, given.steps, tally.take, stops=given.stops))
+    asyncio.run(several(seeds, given.steps, tally.take, given.wire, stops=given.stops))
     print(f"{tally.text()}; seeds {seeds[0]} to {seeds[-1]}, {time.monotonic() - begun:.0f} s")
     return 1 if tally.bad else 0
 

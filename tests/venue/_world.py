@@ -6,6 +6,7 @@ Time is the test's; a fault that makes a client wait costs real milliseconds. A 
 from contextlib import asynccontextmanager
 
 from holdfast.contracts.exit_messages import ExitAdjust
+from holdfast.domain.orders import is_ours
 from holdfast.domain.steer import adjust
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.settings import Settings
@@ -14,12 +15,13 @@ from holdfast.venues.ccxt_client import Clients, Credentials
 from holdfast.venues.ccxt_venue import CcxtVenue
 from services.executor.service import Executor
 from tests.unit._executor import MemoryLedger, Numbers, World
-from tests.venue._stage import KEY, SECRET, D, HandClock, quote, venue
+from tests.venue._stage import BITCOIN, KEY, D, HandClock, quote, secret_of, venue
+from venue_sim.kraken_rows import named
 
-EXCHANGE = "binanceusdm"
+FUTURES = "binanceusdm"
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 LIVE = {
-    "mode": "live", "exchange": EXCHANGE, "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
+    "mode": "live", "symbols": list(SYMBOLS), "max_notional": "10000000", "daily_loss": "1000000",
     "key_file": "unread", "secret_file": "unread", "protect": "scanner",
 }  # fmt: skip
 
@@ -31,8 +33,9 @@ class LiveClock(HandClock):
 class LiveWorld(World):
     """One executor after another against one ledger and one simulated venue."""
 
-    def __init__(self, server, clients, clock, **account):
-        self.server, self.clients, self.clock = server, clients, clock
+    def __init__(self, server, clients, clock, wire=FUTURES, sections=None, **account):
+        self.server, self.clients, self.clock, self.wire = server, clients, clock, wire
+        self.sections = sections or {}
         self.configure(**account)
         self.ledger = MemoryLedger(clock, self.settings)
         self.bus, self.acked, self.lives, self.entries = [], set(), 0, 0
@@ -40,7 +43,8 @@ class LiveWorld(World):
 
     def configure(self, **account):
         """The account's settings, for the next incarnation."""
-        self.settings = Settings.model_validate({"live": True, "account": {"main": LIVE | account}})
+        given = LIVE | {"exchange": self.wire} | account
+        self.settings = Settings.model_validate({"live": True, "account": {"main": given}, **self.sections})
 
     @property
     def exchange(self):
@@ -53,7 +57,7 @@ class LiveWorld(World):
         self.view = LedgerView()
         self.venue = CcxtVenue(
             "main",
-            CAPABILITIES[EXCHANGE],
+            CAPABILITIES[self.wire],
             self.clients,
             self.clock,
             symbols=SYMBOLS,
@@ -61,20 +65,29 @@ class LiveWorld(World):
         )
         await self.venue.open()
         self.executor = Executor(
-            self.settings, self.clock, Numbers(f"x{self.lives}-"), self.view, {("main", EXCHANGE): self.venue}, f"life{self.lives}",
+            self.settings, self.clock, Numbers(f"x{self.lives}-"), self.view, {("main", self.wire): self.venue}, f"life{self.lives}",
             bus_fullness_pct=lambda: self.fullness,
         )  # fmt: skip
         await self.reset()
         return self
 
     def entry(self, *stream, **fields):
-        return super().entry(*stream, **({} if "body" in fields else {"exchange": EXCHANGE}) | fields)
+        return super().entry(*stream, **({} if "body" in fields else {"exchange": self.wire}) | fields)
 
     async def price(self, bid, symbol="BTC/USDT", size="10"):
         """The book moves, and the feed says so."""
         ask = D(bid) + D("0.1")
-        quote(self.server, bid, str(ask), size, symbol.replace("/", ""))
+        quote(self.server, bid, str(ask), size, self.name(symbol))
         await self.tick(bid, str(ask), symbol)
+
+    def name(self, symbol):
+        """The venue's name of a canonical symbol."""
+        return BITCOIN[self.wire] if symbol == "BTC/USDT" else symbol.replace("/", "")
+
+    def of_ours(self, client_id):
+        """Our id behind the name that the venue was given; None for an order of somebody else."""
+        found = self.venue._ways.ours(client_id)
+        return found if is_ours(found) else None
 
     def move_of(self, position, level):
         """The ledger's change that moves a stop-loss, as somebody's or the scanner's word makes it."""
@@ -91,12 +104,27 @@ class LiveWorld(World):
             await self.settle()
 
     def held(self):
-        """What the venue holds, by canonical symbol."""
+        """What the venue holds for us, by canonical symbol: on spot the coins that our own orders bought and did not sell."""
+        if self.wire != FUTURES:
+            return self._coins()
         return {
             symbol.removesuffix("USDT") + "/USDT": position.quantity
             for (symbol, _), position in self.exchange.account.positions.items()
             if position.quantity
         }
+
+    def _coins(self):
+        sums = {}
+        for trade in self.exchange.trades:
+            if self.of_ours(trade.client_id) is not None:
+                spec, symbol = (
+                    self.exchange.specs[trade.symbol],
+                    "BTC/USDT" if trade.symbol == BITCOIN[self.wire] else "ETH/USDT",
+                )
+                change = trade.quantity if trade.side == "BUY" else -trade.quantity
+                change -= trade.fee if trade.fee_asset == spec.base else 0
+                sums[symbol] = sums.get(symbol, 0) + change
+        return {symbol: quantity for symbol, quantity in sums.items() if quantity}
 
     def ours(self):
         """What the ledger holds."""
@@ -109,18 +137,23 @@ class LiveWorld(World):
     def recorded_trades(self):
         return {key.rpartition("|")[2] for key in self.ledger.known.fills}
 
+    def venue_trades(self):
+        """The venue's own record of what our orders traded: trade numbers as it names them."""
+        trades = [trade for trade in self.exchange.trades if self.of_ours(trade.client_id) is not None]
+        return {named("T", one.number) if self.wire == "kraken" else str(one.number) for one in trades}
+
 
 @asynccontextmanager
-async def bench(patience_ms=5_000):
+async def bench(patience_ms=5_000, wire=FUTURES):
     """A server, ccxt clients of it, and the clock of both, for one world after another: making clients takes long.
 
     *patience_ms*: so long a send is waited for, in real time.
     """
     clock = LiveClock()
-    async with venue(clock) as server:
+    async with venue(clock, dialect=wire) as server:
         clients = Clients(
-            CAPABILITIES[EXCHANGE],
-            Credentials(KEY, SECRET, url=server.url),
+            CAPABILITIES[wire],
+            Credentials(KEY, secret_of(wire), url=server.url),
             clock,
             timeout_ms=10_000,
             limited=False,
@@ -132,11 +165,17 @@ async def bench(patience_ms=5_000):
             await clients.close()
 
 
-async def started(server, clients, clock, **account):
-    """A world with fresh prices, whose day's result has been read."""
+async def started(server, clients, clock, wire=FUTURES, coins=None, **account):
+    """A world with fresh prices, whose day's result has been read. *coins*: what the wallet has besides, by the venue's names."""
     server.reset()
-    quote(server, "42000", "42000.1")
-    world = await LiveWorld(server, clients, clock, **account).start()
+    if wire == "kraken":
+        server.venue.dialect.adjust({"nonce_window": 60_000})
+        server.venue.dialect.door.calls.limit = 1_000_000  # the tests' time hardly moves
+    server.venue.dialect.adjust({"coins": coins or {}})
+    for symbol in server.venue.exchange.specs:
+        if not symbol.startswith("ETH"):
+            quote(server, "42000", "42000.1", symbol=symbol)
+    world = await LiveWorld(server, clients, clock, wire, **account).start()
     await world.price("42000")
     await world.price("2500", "ETH/USDT")
     await world.time()
@@ -145,6 +184,6 @@ async def started(server, clients, clock, **account):
 
 
 @asynccontextmanager
-async def live_world(**account):
-    async with bench() as tools:
-        yield await started(*tools, **account)
+async def live_world(wire=FUTURES, **account):
+    async with bench(wire=wire) as tools:
+        yield await started(*tools, wire, **account)

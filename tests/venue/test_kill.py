@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.contracts.messages import Fill
 from tests.architecture._tree import text
+from tests.venue._spot import COIN
 from tests.venue._world import D, live_world
 
 
@@ -110,11 +111,16 @@ NEVER_SENT = {2, 3, 4}
 """Where the order was reserved and had not left: it ends as never sent, and what wants it must ask again."""
 
 
+def kept(world):
+    """What is left of a coin that is bought: at Binance spot the fee comes out of it."""
+    return D("0.999") if world.wire == "binance" else D(1)
+
+
 async def play(world, step, *, is_exit, wiped):
     await world.give(world.buy("0.1"))
     await world.settle()
     await world.pass_time(1_000)
-    assert world.ours() == world.held() == {"BTC/USDT": D("0.1")}
+    assert world.ours() == world.held() == {"BTC/USDT": D("0.1") * kept(world)}
     before = len(world.exchange.received)
     death = Death(world, is_exit)
     await getattr(death, f"step_{step}")()
@@ -143,6 +149,22 @@ async def test_whatever_step_the_executor_dies_behind_the_next_one_finds_the_tru
         assert world.ledger.state.orders == {}
         intents = world.ledger.known.intents.values()
         assert [row.intent_id for row in intents if not row.is_final] == []
+        assert world.executor.heartbeat()["unreadable"] is None
+
+
+@pytest.mark.parametrize("wire", ["binance", "kraken"])
+@pytest.mark.parametrize("is_exit", [False, True], ids=["entry", "exit"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_on_spot_it_finds_it_too_and_sells_nothing_of_what_others_have(step, is_exit, wire):
+    async with live_world(wire) as world:
+        world.server.venue.dialect.adjust({"coins": {COIN[wire]: "3"}})
+        sent = await play(world, step, is_exit=is_exit, wiped=False)
+        assert sent == (0 if step in NEVER_SENT else 1)
+        expected = (D("0.1") if step in NEVER_SENT else D(0) if is_exit else D("0.3")) * kept(world)
+        assert world.held() == world.ours() == ({"BTC/USDT": expected} if expected else {})
+        assert world.exchange.coins[COIN[wire]] == 3 + expected
+        assert world.recorded_trades() == world.venue_trades()
+        assert world.ledger.state.orders == {}
         assert world.executor.heartbeat()["unreadable"] is None
 
 

@@ -102,11 +102,14 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
     [
         ({"exchange": '"nowhere"'}, r"\[account.main\] exchange: 'nowhere' is not an exchange"),
         ({"exchange": '"bybit"'}, r"exchange: Bybit cannot look up an order.*unsafe_venue"),
-        ({"exchange": '"kraken"'}, r"exchange: Kraken spot shows coins and no positions.*unsafe_venue"),
         ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
-        ({"exchange": '"kraken"', "unsafe_venue": "true", "leverage": "2"}, r"leverage: kraken is spot"),
+        ({"exchange": '"kraken"', "leverage": "2"}, r"leverage: kraken is spot"),
         (
-            {"exchange": '"kraken"', "unsafe_venue": "true", "protect": '"both"'},
+            {"exchange": '"binance"', "symbols": '["BTC/USDT", "ETH/BTC"]'},
+            r"symbols: BTC would be held as a position and paid with",
+        ),
+        (
+            {"exchange": '"kraken"', "protect": '"both"'},
             r'protect = "both": no stop of a position can rest at kraken yet, only at binanceusdm; take "scanner"',
         ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
@@ -153,7 +156,7 @@ def test_a_key_file_that_others_may_read_is_refused_and_not_shown(tmp_path):
 @pytest.mark.parametrize(
     ("env", "changes", "named"),
     [
-        ({"HOLDFAST_LIVE": "yes"}, {"exchange": '"kraken"'}, "[account.main] exchange"),
+        ({"HOLDFAST_LIVE": "yes"}, {"exchange": '"bybit"'}, "[account.main] exchange"),
         ({}, {}, "HOLDFAST_LIVE"),
     ],
 )

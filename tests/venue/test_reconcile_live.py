@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from holdfast.contracts.codes import Code, ExitReason, FillKind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill
+from holdfast.domain.orders import is_ours
 from holdfast.domain.precheck import order_id_of
 from holdfast.domain.settle import taken_in
-from services.executor.foreign import is_ours, settled, signed, unrecorded
+from services.executor.foreign import settled, signed, unrecorded
 from tests.venue._world import D, bench, live_world, started
 from venue_sim.faults import Fault, Kind
 

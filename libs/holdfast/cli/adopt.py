@@ -135,7 +135,7 @@ async def _look(client: "Client", rows: list[Any], places: "Places") -> "tuple[l
         found = arrivals(rows, places, market_time, seen.now_ms)
     except ContractViolation as error:
         fail(f"{error}; nothing was recorded")
-    objections = conflicts(found, seen.view)
+    objections = [*conflicts(found, seen.view), *_of_coins(found)]
     if objections:
         fail("\n  ".join(["nothing was recorded:", *objections]), FAILED)
     known = {arrival.position_id for arrival in found if arrival.position_id in seen.view.positions}
@@ -144,6 +144,19 @@ async def _look(client: "Client", rows: list[Any], places: "Places") -> "tuple[l
         if wanted and getattr(entry.message, "position_id", None) in wanted:
             known.add(getattr(entry.message, "position_id", ""))
     return found, known
+
+
+def _of_coins(found: "list[Arrival]") -> list[str]:
+    """On spot only what Holdfast's own orders bought is a position; everything else is inventory."""
+    from holdfast.contracts.codes import Kind
+    from holdfast.venues.capabilities import CAPABILITIES
+
+    spot = {name for name, one in CAPABILITIES.items() if one.kind is Kind.SPOT}
+    return [
+        f"{one.name}: {one.fill.exchange} is spot, and coins that Holdfast did not buy there are no position of its own"
+        for one in found
+        if one.fill.exchange in spot
+    ]
 
 
 def _row(arrival: "Arrival", *, recorded: bool) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class FillKind(StrEnum):
     LIQUIDATION = "liquidation"
     ADJUSTMENT = "adjustment"
     ADOPTION = "adoption"  # a position that existed before Holdfast did, recorded by a person
+    DUST = "dust"  # the rest of a spot position, too small to be sold, leaves the books at its average price and becomes inventory
 
 
 class StopBy(StrEnum):

@@ -10,6 +10,7 @@ FILLED is the sum of fills, never a status. A terminal status that names more th
 UNKNOWN until the trades are read. A fill counts in *every* state: a fill after CANCELED is real.
 """
 
+import re
 from decimal import Decimal
 
 from holdfast.contracts.codes import TERMINAL_STATES, Code, OrderState, ResultStatus, StatusKind
@@ -18,6 +19,7 @@ from holdfast.contracts.money import add, divide, mul
 from holdfast.contracts.rows import IntentRow, OrderRow
 from holdfast.domain.policy import LOWEST_PRICE
 
+_OURS = re.compile(r"h[0-9a-f]{30}")
 S = OrderState
 _LIVE = (S.RESERVED, S.OPEN, S.PARTIAL, S.CANCELING, S.UNKNOWN)
 
@@ -47,6 +49,11 @@ TRANSITIONS: dict[tuple[OrderState, StatusKind], OrderState] = {
     **{(state, StatusKind.ABSENT): S.ABANDONED for state in _LIVE},
 }
 """What is not here changes nothing: a status of an ended order is old news."""
+
+
+def is_ours(order_id: str) -> bool:
+    """Whether a client order id is one that Holdfast gives: `precheck.order_id_of` makes them."""
+    return _OURS.fullmatch(order_id) is not None
 
 
 def on_status(order: OrderRow, status: OrderStatus) -> OrderRow | None:

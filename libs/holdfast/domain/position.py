@@ -25,6 +25,7 @@ from holdfast.contracts.money import MIN_DIGITS, ONE, PRICE_PLACES, ZERO, add, d
 from holdfast.contracts.rows import PositionRow
 from holdfast.contracts.wire import digest
 from holdfast.domain.conditions import thresholds_of
+from holdfast.domain.dust import is_no_dust
 from holdfast.domain.exit_policy import ExitPolicy, policy_for
 from holdfast.domain.ladder import is_ladder, next_price
 from holdfast.domain.liquidation import guard_price
@@ -172,7 +173,7 @@ def _move(held: PositionRow | None, fill: Fill, opening: Opening) -> _Move:
     kind = held.kind if held is not None else opening.kind
     side = PositionSide.LONG if fill.side is Side.BUY else PositionSide.SHORT
     price = _price(held, fill, kind)
-    if fill.kind is FillKind.FUNDING or not fill.quantity:
+    if fill.kind is FillKind.FUNDING or not fill.quantity or is_no_dust(held, fill):
         return _Move(side, ZERO, price, ZERO)
     if kind is not Kind.SPOT or not fill.fee or fill.fee_currency != base_of(fill.symbol):
         return _Move(side, fill.quantity, price, ZERO)
@@ -193,9 +194,7 @@ def _price(held: PositionRow | None, fill: Fill, kind: Kind) -> Decimal:
 
 
 def _charge(fee: Decimal, currency: str, settle: str) -> _Charge:
-    if currency == settle:
-        return _Charge(fee, {})
-    return _Charge(ZERO, {currency: fee} if fee else {})
+    return _Charge(fee, {}) if currency == settle else _Charge(ZERO, {currency: fee} if fee else {})
 
 
 def _fee_only(held: PositionRow | None, fill: Fill, charge: _Charge) -> Folded:

@@ -180,7 +180,7 @@ def propose_entry(
     if isinstance(size, Refusal):
         return size
     least = least_quantity(rules, reference)
-    objection = _of_size(size, least, reference, rules)
+    objection = _of_size(size, least, reference, rules) or _of_way_out(size, least, rules, book)
     if (
         objection is None and intent.replaces is None
     ):  # else what it replaces is still counted; the ledger judges
@@ -262,6 +262,14 @@ def _of_size(size: Size, least: Decimal, reference: Decimal, rules: Tradable) ->
         f"the quantity is {canonical(size.quantity)} in steps of {canonical(rules.quantity_step)}, worth {canonical(value)};"
         f" the smallest order is {canonical(least)}{told}"
     )
+    return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
+
+
+def _of_way_out(size: Size, least: Decimal, rules: Tradable, book: Book) -> Refusal | None:
+    """On spot an exit has to be as large as any order, and fees and a falling price eat into it: twice as much makes a way out."""
+    if rules.kind is not Kind.SPOT or book.position is not None or size.quantity >= least * 2:
+        return None
+    reason = f"the quantity is {canonical(size.quantity)}; on spot less than twice the smallest order, {canonical(least)}, might not be closable"
     return refused(Code.BELOW_MINIMUM, reason, ResultStatus.INVALID)
 
 
@@ -385,6 +393,7 @@ def _request(
         fraction=intent.fraction,
         sizing=None,
         min_quantity=ZERO,
+        alone=False,
         replaces=None,
         stop_price=None,
     )

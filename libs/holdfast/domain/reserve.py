@@ -96,7 +96,7 @@ def _refuse(state: LedgerState, request: OrderReserve, refused: Refused, change:
     )
     if refused.status in {ResultStatus.CANCELED, ResultStatus.NOTED}:
         return
-    change.kind = UpdateKind.BLOCKED
+    change.kind = UpdateKind.CANCELING if change.orders else UpdateKind.BLOCKED
     if refused.status is not ResultStatus.BLOCKED:
         return
     book = book_id(request.account, request.exchange, request.symbol, request.leg)
@@ -263,7 +263,7 @@ def _objection_of_side(
     held = Held.of(_signed(position), entry_side(entries[0]) if entries else None)
     verdict = judge(
         attempted=order.side, quantity=order.quantity, held=held, reduce_only=False, hedging=book.leg is not Leg.NET,
-        spot=order.kind is Kind.SPOT, spot_short=rules.spot_short,
+        spot=order.kind is Kind.SPOT, spot_short=rules.spot_short and book.exchange == "paper",
     )  # fmt: skip
     if not verdict.allowed:
         return Refused(

@@ -1,6 +1,6 @@
 """The ledger's decision on an exit or a cancel (INV-5, INV-6).
 
-What is not yet exiting may be taken out. A harder exit displaces softer and UNKNOWN ones instead of being stopped by
+What is not yet exiting may be taken out. At a venue without reduce-only orders (`alone`) one exit waits for the other. A harder exit displaces softer and UNKNOWN ones instead of being stopped by
 them: the same change takes them out of INV-5's sum and asks for their cancel. A cancel is never blocked.
 """
 
@@ -16,7 +16,7 @@ from holdfast.domain.exits import HARDNESS, displaces
 from holdfast.domain.invariants import exit_side, working_exits
 from holdfast.domain.ladder import due_at, is_ladder
 from holdfast.domain.ledger_state import Change, LedgerState
-from holdfast.domain.orders import to_canceling
+from holdfast.domain.orders import CANCEL_ASKED, to_canceling
 from holdfast.domain.reservation import Refused, book_of, intent_row, order_row
 
 
@@ -34,6 +34,10 @@ def reserve_exit(
     reason = order.reason or ExitReason.CLOSE
     exits = [row for row in state.live_orders(book.book_id, Role.EXIT) if not row.displaced]
     giving_way = [row for row in exits if displaces(reason, row)]
+    if order.alone and (
+        ending := [*giving_way, *(row for row in state.live_orders(book.book_id, Role.EXIT) if row.displaced)]
+    ):
+        return _wait_for(state, book, ending, change, now_ms)
     staying = [row for row in exits if row not in giving_way]
     free = sub(position.quantity, working_exits(staying))
     if free <= 0:
@@ -52,9 +56,30 @@ def reserve_exit(
     due = min(free, _of_ladder(position, order, staying, free))
     if due <= 0:
         return Refused(Code.POSITION_GONE, "the rung that fired has been taken out, or is being taken out")
+    if order.alone:
+        due, free = round_down(due, order.quantity_step), round_down(free, order.quantity_step)
+        wanted = due if order.quantity is None else min(due, order.quantity)
+        if not wanted or wanted < order.min_quantity:
+            text = f"{canonical(wanted)} is less than the smallest order of {canonical(order.min_quantity)}"
+            return Refused(Code.BELOW_MINIMUM, text, ResultStatus.INVALID)
     order = order.evolve(reason=reason, position_id=position.position_id)
     _record(state, request, order, book, position, due, change, now_ms, whole=due == free)
     return None
+
+
+def _wait_for(
+    state: LedgerState, book: BookRow, giving_way: Sequence[OrderRow], change: Change, now_ms: int
+) -> Refused:
+    """Where nothing but its size keeps an exit from selling more than is ours, the one before must have ended first, and provably.
+
+    Its cancel is asked for, and it goes on to count; whoever wants to be out asks again.
+    """
+    for row in giving_way:
+        if row.code not in CANCEL_ASKED:
+            state.put_order(to_canceling(row, Code.DISPLACED, now_ms), change)
+    state.settle_book(book.book_id, change)
+    text = "the exit before is being canceled, or nobody knows yet what became of it; without reduce-only orders the next one waits for that"
+    return Refused(Code.EXIT_IN_FLIGHT, text, in_the_way=tuple(row.order_id for row in giving_way))
 
 
 def _of_ladder(

@@ -196,6 +196,8 @@ def _exit_reason(order: OrderRow | None, fill: Fill, position: PositionRow | Non
         return order.reason or ExitReason.CLOSE
     if order is None and fill.kind is FillKind.ADJUSTMENT:
         return ExitReason.EXIT_ON_VENUE
+    if fill.kind is FillKind.DUST and position is not None:
+        return position.exit_reason or position.closing or ExitReason.CLOSE
     return (position.closing if position is not None else None) or ExitReason.FLIPPED
 
 

@@ -143,7 +143,8 @@ class Refold:
                 self.open[opening.book_id] = row
             else:
                 self.open.pop(opening.book_id, None)
-        self.books.setdefault(opening.book_id, _Book()).take(fill, opening, folded.realized)
+        if fill.kind is not FillKind.DUST or folded.trade is not None:
+            self.books.setdefault(opening.book_id, _Book()).take(fill, opening, folded.realized)
         total = self.totals.setdefault((fill.account, fill.exchange, fill.symbol), Totals())
         total.realized_pnl = add(total.realized_pnl, folded.realized)
         total.fees = add_fees(total.fees, folded.fees)

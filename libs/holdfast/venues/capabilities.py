@@ -1,7 +1,7 @@
 """What Holdfast knows of each exchange that ccxt can reach: whether live trading is allowed there, and with which delays.
 
-The rule that decides: an order without a clear answer is resolved by looking it up under the id that we gave it, and what is
-held is compared with the ledger. Where one of them cannot be done, or was never tried, an account needs `unsafe_venue`. `docs/live.md` shows this table (`make docs`).
+The rule that decides: an order without a clear answer is resolved by looking it up under the id that we gave it. Where that cannot
+be done, or was never tried, an account needs `unsafe_venue`. `docs/live.md` shows this table (`make docs`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,13 +41,8 @@ class Capability:
     note: str = ""
 
     @property
-    def reconciles(self) -> bool:
-        """Whether what the account holds can be compared with the ledger. Spot shows coins, and not which of them are a position."""
-        return self.kind is not Kind.SPOT
-
-    @property
     def is_safe(self) -> bool:
-        return self.exercised and self.looks_up and self.reconciles
+        return self.exercised and self.looks_up
 
     @property
     def absent_after_ms(self) -> int:
@@ -94,11 +89,6 @@ def refusal(exchange: str, *, unsafe: bool) -> str | None:
         return f"{exchange!r} is not an exchange that is known here; known are {', '.join(CAPABILITIES)}"
     if found.is_safe or unsafe:
         return None
-    if not found.reconciles:
-        return (
-            f"{found.title} shows coins and no positions, so what is held cannot be compared with the ledger yet; "
-            "unsafe_venue = true takes that risk"
-        )
     why = "has never been tried" if found.looks_up else "cannot look up an order by the id that we gave it"
     return f"{found.title} {why}, so an order without a clear answer might stay unresolved; unsafe_venue = true takes that risk"
 

@@ -3,13 +3,15 @@
 Where ccxt has no common word for it (permissions, what a trade realised) the exchange's own is used, by exchange.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from holdfast.contracts.codes import Kind
+from holdfast.contracts.codes import Kind, Leg
+from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import ZERO
 from holdfast.venues.ccxt_reads import Reads
-from holdfast.venues.ccxt_rows import amount
+from holdfast.venues.ccxt_rows import amount, funding_of, unique
 from holdfast.venues.port import VenueUnreadable
 
 DAY_MS = 24 * 3600 * 1000
@@ -60,22 +62,40 @@ class AccountReads(Reads):
             for name, whole in total.items()
         }
 
-    async def day_result(self) -> Decimal:
-        """Realised since UTC midnight less fees, plus what is open at the mark; in settlement currency. Whoever traded."""
+    async def day_result(self, held: Mapping[str, Decimal]) -> Decimal:  # noqa: ARG002 - on futures the exchange says it all
+        """What this UTC day has brought so far, what is open included, in settlement currency. *held*: our positions, by symbol.
+
+        Futures: realised since midnight less fees and funding, plus what is open at the mark; whoever traded. Spot: see `CcxtVenue.day_result`.
+        """
+        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         if self.exchange != "binanceusdm":
             raise VenueUnreadable(
                 f"{self.exchange} does not say what a trade realised, so no daily loss can be kept"
             )
-        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         total = ZERO
         for rows in (await self._trade_rows(self.traded_symbols(), midnight)).values():
             for row in rows:
                 total += amount(_of(row, "realizedPnl"), "realised") - amount(
                     (row.get("fee") or {}).get("cost") or 0, "fee"
                 )
+        for row in unique(await self._asked(self._ways.funding(midnight, self._clock.wall_ms()), "funding")):
+            total += amount(row.get("amount"), "funding")
         for row in await self._listed(self.clients.read.fetch_positions(), "positions"):
             total += amount(row.get("unrealizedPnl") or 0, "unrealised")
         return total
+
+    async def funding_since(self, at: int) -> list[Fill]:
+        """Of symbols that the account trades, oldest first. An exchange says it of a symbol, not of a side: no leg is named."""
+        if not self.pays_funding:
+            return []
+        ours = {theirs: symbol for symbol, theirs in self._theirs.items()}
+        rows = unique(await self._asked(self._ways.funding(at, self._clock.wall_ms()), "funding"))
+        traded = set(self.traded_symbols())
+        return [
+            funding_of(row, self._rules[symbol], self.account, self.exchange, Leg.NET)
+            for row in rows
+            if (symbol := ours.get(str(row.get("symbol")))) in traded
+        ]
 
 
 def _of(row: Any, name: str) -> Any:

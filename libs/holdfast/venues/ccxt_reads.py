@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from holdfast.contracts.base import ContractViolation
+from holdfast.contracts.codes import Kind
 from holdfast.domain.instruments import canonical as canonical_symbol
 from holdfast.runtime.clock import Clock
 from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_client import Clients
+from holdfast.venues.ccxt_history import History
 from holdfast.venues.ccxt_rows import rules_of, unique
 from holdfast.venues.ccxt_watch import Watch
 from holdfast.venues.ccxt_ways import ways_of
@@ -36,6 +38,7 @@ class Reads:
         """What a request or ccxt's reading of its answer may raise."""
         self._ways = ways_of(capability, clients)
         self._watch = Watch()
+        self._history = History()
         self._rules: dict[str, Rules] = {}
         self._theirs: dict[str, str] = {}
         """Canonical symbol -> ccxt's."""
@@ -72,8 +75,22 @@ class Reads:
         names = dict.fromkeys((*self.symbols, *(row.symbol for row in self._watch.rows.values())))
         return [symbol for symbol in names if symbol in self._theirs]
 
+    @property
+    def shows_coins(self) -> bool:
+        """Whether it knows coins instead of positions."""
+        return self.capability.kind is Kind.SPOT
+
+    @property
+    def pays_funding(self) -> bool:
+        """Whether its funding can be read."""
+        return self.exchange == "binanceusdm"
+
     async def _trade_rows(self, symbols: Sequence[str], since: int) -> dict[str, list[Mapping[str, Any]]]:
-        """Every trade of *symbols* at or after *since*, each once, oldest first, by symbol."""
+        """Every trade of *symbols* at or after *since*, each once, oldest first, by symbol. On spot what was read is kept."""
+        now, start, anew = self._clock.wall_ms(), since, True
+        if self.shows_coins:
+            start, anew = self._history.start(symbols, since)
         theirs = [self._theirs[symbol] for symbol in symbols]
-        found = await self._asked(self._ways.trades(theirs, since, self._clock.wall_ms()), "trades")
-        return {symbol: unique(found[self._theirs[symbol]]) for symbol in symbols}
+        found = await self._asked(self._ways.trades(theirs, start, now), "trades")
+        rows = {symbol: unique(found[self._theirs[symbol]]) for symbol in symbols}
+        return self._history.take(rows, since, now, anew=anew) if self.shows_coins else rows

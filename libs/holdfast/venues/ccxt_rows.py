@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Code, FillKind, Kind, Leg, OrderState, Side
 from holdfast.contracts.messages import Fill
-from holdfast.contracts.money import ONE, parse_amount
+from holdfast.contracts.money import ONE, ZERO, parse_amount
 from holdfast.contracts.wire import digest
 from holdfast.domain.instruments import canonical, canonical_or
 from holdfast.venues.port import Rules, VenueOrder, VenuePosition, VenueUnreadable
@@ -113,6 +113,19 @@ def fill_of(row: Mapping[str, Any], rules: Rules, account: str, exchange: str, o
         id="f-" + digest(key), at=int(at), account=account, exchange=exchange, symbol=rules.symbol, order_id=order_id,
         trade_id=trade_id, kind=kind, side=side_of(row.get("side")), quantity=amount(row.get("amount"), "quantity"),
         price=amount(row.get("price"), "price"), fee=amount(fee.get("cost") or 0, "fee"), fee_currency=fee.get("currency"),
+        executed_at=int(at), leg=leg, instrument=rules.kind, contract_size=rules.contract_size, settle=rules.settle,
+    )  # fmt: skip
+
+
+def funding_of(row: Mapping[str, Any], rules: Rules, account: str, exchange: str, leg: Leg) -> Fill:
+    """Funding as ccxt has read it: a fill that moves nothing, whose fee is what was paid. Raises VenueUnreadable."""
+    number, at, currency = row.get("id"), row.get("timestamp"), row.get("code")
+    if number is None or at is None or not currency:
+        raise VenueUnreadable(f"funding of {rules.symbol} without an id, a time or a currency")
+    paid, trade_id = -amount(row.get("amount"), "funding"), f"funding-{number}"
+    return Fill(
+        id="f-" + digest(account, exchange, rules.symbol, trade_id), at=int(at), account=account, exchange=exchange, symbol=rules.symbol,
+        trade_id=trade_id, kind=FillKind.FUNDING, side=Side.SELL, quantity=ZERO, price=ZERO, fee=paid, fee_currency=currency,
         executed_at=int(at), leg=leg, instrument=rules.kind, contract_size=rules.contract_size, settle=rules.settle,
     )  # fmt: skip
 

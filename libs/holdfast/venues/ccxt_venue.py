@@ -12,17 +12,20 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, Role, TimeInForce
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
+from holdfast.domain.coins import day_result
+from holdfast.domain.orders import is_ours
 from holdfast.runtime.clock import Clock
 from holdfast.venues.capabilities import Capability
-from holdfast.venues.ccxt_account import AccountReads
+from holdfast.venues.ccxt_account import DAY_MS, AccountReads
 from holdfast.venues.ccxt_client import Clients
-from holdfast.venues.ccxt_rows import fill_of, order_of, positions_of, unique
+from holdfast.venues.ccxt_rows import amount, fill_of, order_of, positions_of, unique
 from holdfast.venues.ccxt_stream import UserStream
 from holdfast.venues.ccxt_ways import SKEW_MS, became
 from holdfast.venues.outcomes import Attempt, described, verdict
@@ -301,6 +304,26 @@ class CcxtVenue(AccountReads):
         for symbol, rows in (await self._trade_rows(self.traded_symbols(), executed_at)).items():
             fills += [await self._fill(row, symbol) for row in rows]
         return sorted(fills, key=lambda fill: fill.executed_at)
+
+    async def day_result(self, held: Mapping[str, Decimal]) -> Decimal:
+        """On spot: our own orders' trades since UTC midnight, and our coins at the day's first and at its last price."""
+        if not self.shows_coins:
+            return await super().day_result(held)
+        midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
+        ours = [fill for fill in await self.trades_since(midnight) if is_ours(fill.order_id)]
+        symbols = {fill.symbol for fill in ours} | {symbol for symbol, quantity in held.items() if quantity}
+        theirs = {self._theirs[symbol]: symbol for symbol in sorted(symbols)}
+        found = await self._asked(self._ways.day_prices(list(theirs)), "prices of the day") if theirs else {}
+        prices = {
+            symbol: (amount(found[name][0], "first price"), amount(found[name][1], "last price"))
+            for name, symbol in theirs.items()
+            if name in found
+        }
+        if len(prices) < len(theirs):
+            raise VenueUnreadable(
+                f"prices of the day: {len(theirs) - len(prices)} of {len(theirs)} are missing"
+            )
+        return day_result(ours, held, prices)
 
     async def trades_of(self, order_ids: Sequence[str]) -> list[Fill]:
         rows = [row for key in order_ids if (row := self._watch.rows.get(key)) is not None]

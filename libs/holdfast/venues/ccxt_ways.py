@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.contracts.rows import OrderRow
+from holdfast.domain.coins import OLDEST_MS
 from holdfast.venues.capabilities import Capability
 from holdfast.venues.ccxt_client import Clients
 from holdfast.venues.port import VenueUnreadable
@@ -17,8 +18,6 @@ Row = Mapping[str, Any]
 PAGE = 1_000
 """Most trades in one answer."""
 MOST_PAGES = 50
-MOST_WINDOWS = 12
-"""How many of an exchange's windows are read back at most."""
 SKEW_MS = 2_000
 """How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
 
@@ -110,9 +109,9 @@ class Ways:
     async def _trades(self, theirs: str, since: int, now: int) -> list[Row]:
         """Window after window, page after page."""
         window = self.capability.trades_window_ms
-        start = max(since, now - MOST_WINDOWS * window)
+        start = max(since, now - OLDEST_MS)
         rows: list[Row] = []
-        for _ in range(MOST_PAGES):
+        for _ in range(MOST_PAGES + OLDEST_MS // window):
             until = min(start + window - 1, now + SKEW_MS)
             page = _rows(
                 await self.clients.read.fetch_my_trades(theirs, start, PAGE, {"until": until}), "trades"
@@ -126,11 +125,42 @@ class Ways:
                 start = until + 1
         raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages of {theirs} since {since}")
 
+    async def funding(self, since: int, now: int) -> list[Row]:
+        """Every funding of the account at or after *since*, window after window; some perhaps twice."""
+        window = self.capability.trades_window_ms
+        start = max(since, now - OLDEST_MS)
+        rows: list[Row] = []
+        for _ in range(MOST_PAGES):
+            until = min(start + window - 1, now + SKEW_MS)
+            read = self.clients.read
+            page = _rows(await read.fetch_funding_history(None, start, PAGE, {"until": until}), "funding")
+            rows += page
+            if len(page) >= PAGE:
+                start = max(int(row.get("timestamp") or 0) for row in page)
+            elif until >= now:
+                return rows
+            else:
+                start = until + 1
+        raise VenueUnreadable(f"funding: more than {MOST_PAGES} pages since {since}")
+
     async def trades_of(self, theirs: str, number: str) -> list[Row]:
         """Those of the order with the exchange's *number*."""
         return _rows(
             await self.clients.read.fetch_my_trades(theirs, None, PAGE, {"orderId": number}), "trades of an order"
         )  # fmt: skip
+
+    async def day_prices(self, theirs: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        """By symbol: the first price of this UTC day, and the last one. ccxt's common ticker counts the last 24 hours instead."""
+        read = self.clients.read
+        ids = {read.market_id(one): one for one in theirs}
+        rows = _rows(
+            await read.publicGetTickerTradingDay({"symbols": read.json(list(ids)), "timeZone": "0"}), "day"
+        )
+        return {
+            ids[row["symbol"]]: (row["openPrice"], row["lastPrice"])
+            for row in rows
+            if row.get("symbol") in ids
+        }
 
 
 class KrakenWays(Ways):
@@ -166,7 +196,7 @@ class KrakenWays(Ways):
 
     async def trades(self, theirs: Sequence[str], since: int, now: int) -> dict[str, list[Row]]:
         """One read for all pairs. Its times are whole seconds, and the first one is left out: it begins a second early."""
-        start = max(since, now - MOST_WINDOWS * self.capability.trades_window_ms)
+        start = max(since, now - OLDEST_MS)
         span = {"start": str(start // 1000 - 1), "end": str((now + SKEW_MS) // 1000 + 1)}
         found: dict[str, list[Row]] = {one: [] for one in theirs}
         for number in range(MOST_PAGES):
@@ -187,6 +217,11 @@ class KrakenWays(Ways):
         if not names:
             return []
         return _rows(await read.fetch_order_trades(number, theirs, None, None, {"trades": names}), "trades")
+
+    async def day_prices(self, theirs: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        """Its ticker's opening price is today's, UTC."""
+        found = await self.clients.read.fetch_tickers(list(theirs))
+        return {one: (row["open"], row["last"]) for one, row in found.items()}
 
 
 def became(stop: Row) -> str | None:

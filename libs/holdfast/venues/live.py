@@ -8,6 +8,7 @@ import logging
 from decimal import Decimal
 
 from holdfast.contracts.codes import Kind
+from holdfast.domain.instruments import canonical_or
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.live_settings import AccountSettings, live_accounts, secrets_of
@@ -31,9 +32,21 @@ def preflight(settings: Settings) -> None:
             raise Terminal(f"[account.{name}] exchange: {why}", EXIT_CONFIG)
         if CAPABILITIES[one.exchange].kind is Kind.SPOT and one.leverage is not None:
             raise Terminal(f"[account.{name}] leverage: {one.exchange} is spot, it has none", EXIT_CONFIG)
+        if CAPABILITIES[one.exchange].kind is Kind.SPOT:
+            _check_coins(name, one)
         if (why := refusal_of_protect(name, one)) is not None:
             raise Terminal(why, EXIT_CONFIG)
         secrets_of(name, one)
+
+
+def _check_coins(name: str, one: AccountSettings) -> None:
+    """A coin that is bought as a position cannot be what another position is paid with. Raises Terminal."""
+    parts = [symbol.partition("/") for symbol in map(canonical_or, one.symbols)]
+    both = sorted({base for base, _, _ in parts} & {quote for _, _, quote in parts})
+    if both:
+        raise Terminal(
+            f"[account.{name}] symbols: {', '.join(both)} would be held as a position and paid with, in one account on spot", EXIT_CONFIG
+        )  # fmt: skip
 
 
 async def open_live(settings: Settings, name: str, clock: Clock) -> CcxtVenue:

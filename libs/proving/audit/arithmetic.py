@@ -115,7 +115,12 @@ def _flipped(
 
 
 def _moved(held: Holding | None, deal: Deal, terms: Terms) -> tuple[Decimal, Decimal]:
-    """(what the quantity moves by, coins that leave a long beside it): on spot a fee in the base coin is paid in coins."""
+    """(what the quantity moves by, coins that leave a long beside it): on spot a fee in the base coin is paid in coins.
+
+    Dust is the whole of what is held, or nothing at all.
+    """
+    if deal.kind == "dust" and (held is None or held.side != "long" or deal.quantity != held.quantity):
+        return ZERO, ZERO
     if terms.kind != "spot" or not deal.fee or deal.currency != deal.base:
         return deal.quantity, ZERO
     coins = deal.fee if terms.size == ONE else SHARES.divide(deal.fee, terms.size).quantize(STEP)

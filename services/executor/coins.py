@@ -1,0 +1,101 @@
+"""Spot accounts in the comparison of venue and ledger: what our own trades come to, and whether the balance covers it.
+
+`domain.coins` has the rules. Two readings in a row must show the same before a sale by others is believed, because a balance and
+a list of trades are never of one moment; and only sales since the balance was last seen to be enough are looked at.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.money import ZERO, add
+from holdfast.contracts.rows import PositionRow, book_id
+from holdfast.domain.coins import Place, Recorded, Trades, covered, recorded_of, sales_that_explain, shortages
+from holdfast.domain.position import base_of, signed
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from holdfast.venues.port import VenuePosition
+from services.executor.guard import Guard, Key
+
+SKEW_MS = 2_000
+
+
+class Coins:
+    """See the module. `read` before the trades are read, `compare` afterwards."""
+
+    def __init__(self, clock: Clock, view: LedgerView, guard: Guard) -> None:
+        self._clock, self._view, self._guard = clock, view, guard
+        self._read_at: dict[Key, int] = {}
+        self._balances: dict[Key, Mapping[str, tuple[Decimal, Decimal]]] = {}
+        self._enough_at: dict[tuple[Key, str], int] = {}
+        """When the account was last seen to have as many coins as our positions need, wall ms."""
+        self._short: dict[Key, dict[str, Decimal]] = {}
+        """Coins of which there were too few at the last comparison, and how many were missing."""
+
+    def are_at(self, key: Key) -> bool:
+        """Whether that venue shows coins."""
+        venue = self._guard.remotes.get(key)
+        return venue is not None and venue.shows_coins
+
+    async def read(self, key: Key) -> None:
+        """The balances. First, because what is sold between the two reads must not look like coins that are gone."""
+        self._balances.pop(key, None)
+        self._read_at[key] = self._clock.wall_ms()
+        found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
+        if found is not None:
+            self._balances[key] = found
+
+    def since(self, key: Key, last: int) -> int:
+        """From when on trades are needed."""
+        return recorded_of(self._view, *key, {}).since(last, self._clock.wall_ms())
+
+    def compare(
+        self, key: Key, quantities: Mapping[Place, Decimal], ours: Trades, others: Trades
+    ) -> tuple[list[VenuePosition], dict[Place, list[Fill]]] | None:
+        """What the venue holds for us, and which trades of others explain a difference; None where the balances are unreadable."""
+        balances = self._balances.get(key)
+        if balances is None:
+            return None
+        recorded = recorded_of(self._view, *key, quantities)
+        there = recorded.by_trades(ours, others, self._clock.wall_ms())
+        missing = self._missing(key, recorded, {coin: whole for coin, (_, whole) in balances.items()})
+        before, self._short[key] = self._short.get(key, {}), missing
+        covered(there, recorded, missing)
+        explained: dict[Place, list[Fill]] = {}
+        for place, row in recorded.positions.items():
+            coin = base_of(row.symbol)
+            if coin in missing and before.get(coin) == missing[coin]:
+                since = self._enough_at.get((key, coin), row.changed_at) - SKEW_MS
+                gone = min(missing[coin], row.quantity)
+                if sales := sales_that_explain(gone, others.get(place, ()), since, row.quantity):
+                    explained[place] = sales
+                    self._enough_at[key, coin] = self._read_at[key] + 2 * SKEW_MS  # they count once
+        return [VenuePosition(*place, quantity) for place, quantity in there.items() if quantity], explained
+
+    def _missing(self, key: Key, recorded: Recorded, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        needed = recorded.needed()
+        missing = shortages(needed, totals)
+        for coin in needed.keys() - missing.keys():
+            self._enough_at[key, coin] = self._read_at[key]
+        return missing
+
+    # -- what may be sold ------------------------------------------------------------------------------------------------------
+
+    def sellable(self, key: Key, row: PositionRow) -> Decimal:
+        """What of a position may be sold at once: not what others have put on orders. As the balances were read last."""
+        balances = self._balances.get(key)
+        if balances is None:
+            return row.quantity
+        free = balances.get(base_of(row.symbol), (ZERO, ZERO))[0]
+        for order in self._view.live_orders(book_id(*key, row.symbol, row.leg)):
+            free = add(free, order.remaining) if order.reduce_only and order.venue_order_id else free
+        return max(ZERO, min(row.quantity, free))
+
+
+def quantities_at(view: LedgerView, key: Key) -> dict[str, Decimal]:
+    """What the ledger holds at a venue, signed, by symbol, all sides together."""
+    held: dict[str, Decimal] = {}
+    for row in view.positions.values():
+        if (row.account, row.exchange) == key:
+            held[row.symbol] = add(held.get(row.symbol, ZERO), signed(row))
+    return held

@@ -1,0 +1,99 @@
+"""Funding: what an exchange takes or gives for holding a position, as fills of kind `funding`, each once (the ledger knows their keys).
+
+It is ours where the ledger held a position of that symbol at the time. An exchange names no position, so who was there says it: the
+positions that are open, and those that this executor has seen close. Read with each comparison, before anything else changes; after
+a start for a week back, or since the last recorded fill.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holdfast.contracts.codes import Leg
+from holdfast.contracts.messages import Fill
+from holdfast.contracts.rows import PositionRow
+from holdfast.contracts.wire import Outgoing
+from holdfast.domain.view import LedgerView
+from holdfast.runtime.clock import Clock
+from services.executor.guard import Guard, Key
+from services.executor.owed import Owed
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+OVERLAP_MS = 3_600_000
+"""How late funding may come to light."""
+EVERY_MS = 60_000
+
+
+@dataclass(slots=True)
+class _Held:
+    row: PositionRow
+    until: int
+    """When the ledger last showed it open, wall ms."""
+
+
+class Funding:
+    """See the module."""
+
+    def __init__(self, clock: Clock, view: LedgerView, guard: Guard, owed: Owed) -> None:
+        self._clock, self._view, self._guard, self._owed = clock, view, guard, owed
+        self._read: dict[Key, int] = {}
+        """When it was last read, wall ms."""
+        self._due: dict[Key, int] = {}
+        self._held: dict[Key, dict[str, _Held]] = {}
+        """Positions that are open, or have closed of late, by id."""
+
+    def start_again(self) -> None:
+        """The view was loaded afresh: what was published may be lost, so a week of it is read again."""
+        self._read.clear()
+        self._due.clear()
+
+    async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
+        """Read *keys*, where it is time to."""
+        outputs: list[Outgoing] = []
+        for key in keys:
+            venue = self._guard.remotes.get(key)
+            if venue is None or not venue.pays_funding:
+                continue
+            held, mono = self._seen(key), self._clock.monotonic_ms()
+            if mono < self._due.get(key, 0) or not held:
+                continue
+            self._due[key] = mono + EVERY_MS
+            now = self._clock.wall_ms()
+            fills = await self._guard.read(key, "funding", venue.funding_since(self._since(key, now)))
+            if fills is not None:
+                self._read[key] = now
+                ours = [
+                    fill.evolve(leg=leg)
+                    for fill in fills
+                    if (leg := _leg_of(fill, held.values())) is not None
+                ]
+                outputs += self._owed.history(ours, {}, mono)
+        return outputs
+
+    def _seen(self, key: Key) -> dict[str, _Held]:
+        now = self._clock.wall_ms()
+        held = self._held.setdefault(key, {})
+        for row in self._view.positions.values():
+            if (row.account, row.exchange) == key:
+                held[row.position_id] = _Held(row, now)
+        for name in [name for name, one in held.items() if one.until < now - OVERLAP_MS]:
+            del held[name]
+        return held
+
+    def _since(self, key: Key, now: int) -> int:
+        """From when on to read."""
+        if key in self._read:
+            return self._read[key] - OVERLAP_MS
+        last = [
+            one.last_executed_at for one in self._view.totals.values() if (one.account, one.exchange) == key
+        ]
+        return min([now - WEEK_MS, *last])
+
+
+def _leg_of(fill: Fill, held: Iterable[_Held]) -> Leg | None:
+    """Where it is booked: with both sides open to the long one, because what is paid is paid for both together. None: it is not ours."""
+    legs = {
+        one.row.leg
+        for one in held
+        if one.row.symbol == fill.symbol and one.row.opened_at <= fill.executed_at <= one.until
+    }
+    return next((leg for leg in (Leg.NET, Leg.LONG, Leg.SHORT) if leg in legs), None)

@@ -1,0 +1,106 @@
+"""Funding on futures: booked to the position that was open, once, also when it came while nobody looked."""
+
+from decimal import Decimal
+
+from tests.venue._world import D, live_world
+from venue_sim.faults import Fault, Kind
+
+DAY = 24 * 3_600_000
+
+
+async def bought(world, quantity="0.1"):
+    await world.price("42000")
+    await world.give(world.buy(quantity))
+    await world.settle()
+    await world.pass_time(1_000)
+    assert world.ours() == {"BTC/USDT": D(quantity)}
+
+
+async def minutes(world, count=2):
+    for _ in range(count):
+        await world.price("42000")
+        await world.pass_time(65_000, step=5_000)
+
+
+def fund(world, rate="0.0001", symbol="BTCUSDT"):
+    """What is paid: of 0.1 at 42,000.05, 0.42000050."""
+    world.exchange.fund(symbol, D(rate))
+
+
+def paid(world):
+    return [
+        fill.fee for update in world.ledger.updates for fill in update.fills if fill.kind.value == "funding"
+    ]
+
+
+def result(world):
+    (row,) = world.ledger.state.positions.values()
+    return row.realized_pnl
+
+
+async def test_what_is_paid_is_booked_to_the_position_and_the_account_once():
+    async with live_world() as world:
+        await bought(world)
+        before, cash = result(world), world.ledger.state.nav["main"].cash
+        fund(world)
+        await minutes(world)
+        assert paid(world) == [D("0.4200005")]
+        assert result(world) == before - D("0.4200005")
+        assert world.ledger.state.nav["main"].cash == cash - D("0.4200005")
+        await minutes(world)
+        world.bus.clear()
+        await world.reset()
+        await world.start()
+        await minutes(world)
+        assert len(paid(world)) == 1, "whatever is lost and read again"
+        assert world.executor.owed.fills == {}
+        fund(world, "-0.0002")
+        await minutes(world)
+        assert paid(world)[1:] == [D("-0.840001")], "received"
+
+
+async def test_of_a_position_that_has_closed_since_it_still_counts():
+    async with live_world() as world:
+        await bought(world)
+        await minutes(world)
+        fund(world)
+        await world.give_exits(world.close())
+        await world.settle()
+        await minutes(world)
+        assert (world.ours(), paid(world)) == ({}, [D("0.4200005")])
+
+
+async def test_for_positions_that_are_not_ours_nothing_is_booked():
+    async with live_world() as world:
+        world.exchange.by_hand("ETHUSDT", "BUY", D("1"))
+        fund(world, symbol="ETHUSDT")
+        await bought(world)
+        fund(world, symbol="ETHUSDT")
+        await minutes(world)
+        assert paid(world) == []
+
+
+async def test_three_weeks_of_it_are_read_week_by_week():
+    async with live_world() as world:
+        await bought(world)
+        for _ in range(21):
+            world.clock.now += DAY
+            await world.price("42000")
+            fund(world)
+        await world.start()
+        await minutes(world)
+        assert len(paid(world)) == 21
+
+
+async def test_the_day_counts_it_and_a_read_that_fails_stops_entries():
+    async with live_world() as world:
+        await bought(world)
+        before = await world.venue.day_result({})
+        fund(world)
+        assert await world.venue.day_result({}) == before - D("0.4200005")
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/income", times=1000))
+        await minutes(world)
+        assert "funding" in world.executor.heartbeat()["unreadable"]
+        world.server.venue.faults.clear()
+        await minutes(world)
+        assert paid(world) == [Decimal("0.4200005")]
