@@ -18,7 +18,7 @@ from venue_sim.faults import Fault, Kind
 from venue_sim.market import Quote
 from venue_sim.server import Server
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
 LIVE = ("main", "second")
 KEY, SECRET = "a-key", "a-secret"
 
@@ -86,7 +86,7 @@ class Accounts(Desk):
 
     def opened(self, account, quantity="1"):
         """Opens *quantity*, as soon as the account may."""
-        self.wait(lambda: f"filled {quantity} at" in self.intent(account, "buy", BTC, quantity), 30)
+        self.wait(lambda: f"filled {quantity} at" in self.intent(account, "buy", BTC, quantity), 90)
 
     def held(self):
         """By account: what the ledger shows, and what the venue does."""
@@ -162,6 +162,6 @@ def test_a_venue_that_is_silent_from_the_start_holds_up_nobody_and_its_exits_wai
     desk.wait(lambda: desk.held()[0].keys() == {"second"}, 10)
     assert desk.redis.xpending(ORDER_INTENT_EXIT.name, "executor")["pending"] >= 1
     desk.speak("second")
-    desk.wait(lambda: desk.held() == ({}, {"main": 0, "second": 0}), 40)
+    desk.wait(lambda: desk.held() == ({}, {"main": 0, "second": 0}), 90)
     asked = desk.servers["second"].venue.exchange.received
     assert [ask.reduce_only for ask in asked] == [False, True]
