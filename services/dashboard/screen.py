@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 from holdfast.contracts.alarms import Alert
-from holdfast.contracts.codes import AlertState, OrderState, PositionSide, Role
+from holdfast.contracts.codes import AlertState, OrderState, PositionSide
 from holdfast.contracts.money import HUNDRED, ZERO, canonical, divide, mul, sub
 from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.domain.conditions import closing_price
 from holdfast.domain.light import CONSISTENT, CRITICAL, PARTIAL, age, missing_exits
+from holdfast.domain.protecting import resting_prices
 from holdfast.domain.valuation import unrealized_of
 from services.dashboard.service import Picture, Watcher
 from services.dashboard.words import NONE, duration, money, percent, price, short_age, signed, tone
@@ -132,7 +133,7 @@ def _counts(watcher: Watcher, picture: Picture) -> Cells:
 def positions(watcher: Watcher, picture: Picture) -> dict[str, Cells]:
     """What is bare or unarmed first, then by symbol."""
     changed = {one.row.position_id: one.changed_ms for one in picture.inputs.positions or ()}
-    protected_by = {row.book_id for row in picture.orders if row.role is Role.PROTECT}
+    stops = resting_prices(picture.positions, picture.orders)
 
     def loud(row: PositionRow) -> bool:
         young = picture.now_ms - changed.get(row.position_id, 0) <= picture.inputs.limits.arming_grace_ms
@@ -142,12 +143,14 @@ def positions(watcher: Watcher, picture: Picture) -> dict[str, Cells]:
         picture.positions, key=lambda row: (not loud(row), row.symbol, row.recorded_at, row.position_id)
     )
     return {
-        row.position_id: _position(watcher, picture, row, loud(row), row.book_id in protected_by)
+        row.position_id: _position(watcher, picture, row, loud(row), stops.get(row.position_id))
         for row in rows
     }
 
 
-def _position(watcher: Watcher, picture: Picture, row: PositionRow, loud: bool, at_venue: bool) -> Cells:
+def _position(
+    watcher: Watcher, picture: Picture, row: PositionRow, loud: bool, at_venue: Decimal | None
+) -> Cells:
     mark = watcher.marks.by_symbol.get(row.symbol)
     value = None if mark is None else mark.price
     pnl = None if value is None else unrealized_of(row, value)
@@ -165,7 +168,7 @@ def _position(watcher: Watcher, picture: Picture, row: PositionRow, loud: bool, 
         "sl-distance": _distance(row.stop_loss, value), "tp-distance": _distance(row.take_profit, value),
         "risk": f"{money(max(ZERO, at_stop.copy_negate()))} {row.settle}",
         "atr": _atr(watcher, row),
-        "stop-where": "order at the exchange" if at_venue else "Holdfast watches it",
+        "stop-where": f"order at the exchange, {price(at_venue)}" if at_venue else "Holdfast watches it",
         "seeded": "seeded" if any(note.startswith("stop_loss") for note in row.seeded) else "",
         "armed": lacks or ("armed" if armed else "not armed" if loud else "arming"), "armed@data-tone": "bad" if loud else "" if armed else "warn",
         "unprotected": duration(picture.unprotected_ms.get(row.position_id, 0)),

@@ -20,7 +20,8 @@ from services.executor.owed import Owed
 WEEK_MS = 7 * 24 * 3600 * 1000
 OVERLAP_MS = 3_600_000
 """How late funding may come to light."""
-EVERY_MS = 60_000
+EVERY_MS, AGAIN_MS = 60_000, 2_000
+"""Between two reads, and after one that failed: until it is answered there are no entries."""
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Funding:
     async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
         """Read *keys*, where it is time to."""
         outputs: list[Outgoing] = []
+        keys = list(keys)
+        self._guard.asked_no_more("funding", lambda: {key for key in self._held if self._held[key]})
         for key in keys:
             venue = self._guard.remotes.get(key)
             if venue is None or not venue.pays_funding:
@@ -56,9 +59,9 @@ class Funding:
             held, mono = self._seen(key), self._clock.monotonic_ms()
             if mono < self._due.get(key, 0) or not held:
                 continue
-            self._due[key] = mono + EVERY_MS
             now = self._clock.wall_ms()
             fills = await self._guard.read(key, "funding", venue.funding_since(self._since(key, now)))
+            self._due[key] = mono + (AGAIN_MS if fills is None else EVERY_MS)
             if fills is not None:
                 self._read[key] = now
                 ours = [

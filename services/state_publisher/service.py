@@ -32,6 +32,7 @@ from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.learning_shown import exit_quality
 from holdfast.domain.light import Beat, LightInputs, Limits, light
 from holdfast.domain.portfolio_rules import Hold, Portfolio, all_holds
+from holdfast.domain.protecting import resting_prices
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
 from holdfast.domain.valuation import Mark, Marks, Rates
@@ -118,6 +119,7 @@ class Picture:
     late: list[str]
     trades: list[Trade]
     blocked: dict[str, Any]
+    stops: dict[str, Decimal]  # position id -> price of its stop that rests at the venue
 
 
 class StatePublisher:
@@ -286,17 +288,15 @@ class StatePublisher:
         self._services.forget(now)
         held_back, rewound = self._order_of_files()
         last_seq = view.seq if view.is_loaded and held_back is None else self._files.last_written()[0]
-        header: dict[str, Any] = (
-            {"seq": last_seq, "store_id": view.store_id, "epoch": view.epoch}
-            if view.is_loaded
-            else {"seq": last_seq}
-        )
+        header: dict[str, Any] = {"seq": last_seq}
+        if view.is_loaded:
+            header |= {"store_id": view.store_id, "epoch": view.epoch}
         return Picture(
             now_ms=now, is_loaded=view.is_loaded, view_seq=view.seq, held_back=held_back, rewound=rewound, header=header,
             positions=list(view.positions.values()), seen=dict(self._changes.seen), marks=dict(self._marks.by_symbol),
             totals=list(view.totals.values()), navs=list(view.nav.values()), books=list(view.books.values()), control=list(view.control.values()),
             holds=all_holds(view.risk, view.books.values(), self._options.portfolio, now), quarantine=list(view.quarantine.values()), unknown_orders=view.unknown_orders(), beats=dict(self._services.beats),
-            late=self._late(now), trades=list(self._trades.last), blocked=self._blocked.as_fields(),
+            late=self._late(now), trades=list(self._trades.last), blocked=self._blocked.as_fields(), stops=resting_prices(view.positions.values(), view.orders.values()),
         )  # fmt: skip
 
     def _order_of_files(self) -> tuple[str | None, bool]:
@@ -388,6 +388,7 @@ class StatePublisher:
             "blocked": picture.blocked, "holds": [asdict(hold) for hold in picture.holds],
             "trading": [row.model_dump(mode="json") for row in picture.control],
             "time_unprotected_ms": {row.position_id: clock.unprotected_ms(row.position_id, now) for row in picture.positions},
+            "stops_at_venue": picture.stops,
             "closed_unprotected_ms": {"positions": clock.closed, "total": clock.closed_total_ms, "worst": clock.closed_worst_ms},
             "prices": {symbol: {"mark_price": mark.price, "age_ms": max(0, now - mark.heard_ms)} for symbol, mark in sorted(picture.marks.items())},
             "limits": {

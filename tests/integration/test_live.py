@@ -181,8 +181,12 @@ def test_a_stop_rests_at_the_exchange_follows_and_closes_the_position(guarded):
         lambda: "filled 1 at" in guarded.run("intent", "buy", BTC, "1", "--stop-loss", "90", *LIVE).output
     )
     guarded.wait(lambda: resting() == [("90.0", "1.000")] or resting() == [("90", "1")], 30)
-    guarded.wait(lambda: reconciled(guarded) == (0, [("1", "1", "same")]), 30)
+    both_show_it = [("1", "1", "same"), ("1", "1", "stop at 90")]
+    guarded.wait(lambda: reconciled(guarded) == (0, both_show_it), 30)
+    guarded.wait(lambda: [row["stop_at_venue"] for row in guarded.rows("positions")] == ["90"], 30)
     (position,) = guarded.rows("positions")
+    assert f"{BTC} long (main/binanceusdm): its stop rests there at 90" in guarded.ok("status")
+    assert "its stop rests at binanceusdm, at 90" in guarded.ok("explain", BTC)
     guarded.ok("exits", "set", position["position_id"], "--stop-loss", "95", "--why", "a test")
     guarded.wait(lambda: [price for price, _ in resting()] == ["95"], 30)
     guarded.prices[BTC] = "94"

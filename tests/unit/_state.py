@@ -3,9 +3,9 @@
 from decimal import Decimal
 
 from holdfast.contracts import streams
-from holdfast.contracts.codes import Code, Kind, Leg, PositionSide, UpdateKind
+from holdfast.contracts.codes import Code, Kind, Leg, OrderState, PositionSide, UpdateKind
 from holdfast.contracts.messages import Heartbeat, LedgerSnapshot, LedgerUpdated, OrderBlocked, Tick
-from holdfast.contracts.rows import PositionRow, book_id
+from holdfast.contracts.rows import OrderRow, PositionRow, book_id
 from holdfast.contracts.wire import Entry
 from holdfast.domain.view import LedgerView, snapshot_checksum
 from holdfast.state import StateFiles
@@ -55,6 +55,15 @@ def position(
         "opened_at": T0, "changed_at": T0, "recorded_at": T0,
     }  # fmt: skip
     return PositionRow(**{**values, **more})
+
+
+def order(order_id="o1", state=OrderState.OPEN, **more) -> OrderRow:
+    values = {
+        "order_id": order_id, "intent_id": "i1", "book_id": "main/paper/BTC/USDT", "account": "main", "exchange": "paper", "symbol": BTC,
+        "contract_size": 1, "settle": "USDT", "role": "entry", "side": "buy", "quantity": 1, "state": state, "incarnation": "a", "epoch": 1,
+        "send_by": T0, "reserved_at": T0, "changed_at": T0,
+    }  # fmt: skip
+    return OrderRow.model_validate(values | more)
 
 
 def snapshot(seq=10, store="store-1", epoch=1, **tables):

@@ -9,24 +9,15 @@ from hypothesis import strategies as st
 from holdfast.contracts.alarms import Alert
 from holdfast.contracts.codes import OrderState
 from holdfast.contracts.messages import Trade
-from holdfast.contracts.rows import ControlRow, OrderRow, QuarantineRow
+from holdfast.contracts.rows import ControlRow, QuarantineRow
 from holdfast.contracts.streams import ALERT, HEARTBEAT, LEDGER_TRADE, ORDER_BLOCKED
 from services.dashboard import api
 from services.dashboard.screen import Screen, difference, whole
 from services.dashboard.words import money, percent, price, short_age, signed
 from tests.unit._dashboard import Hand
-from tests.unit._state import BTC, ETH, T0, blocked, entry, heartbeat, position, tick, update
+from tests.unit._state import BTC, ETH, T0, blocked, entry, heartbeat, order, position, tick, update
 
 D = Decimal
-
-
-def order(order_id="o1", state=OrderState.OPEN, **more) -> OrderRow:
-    values = {
-        "order_id": order_id, "intent_id": "i1", "book_id": "main/paper/BTC/USDT", "account": "main", "exchange": "paper", "symbol": BTC,
-        "contract_size": 1, "settle": "USDT", "role": "entry", "side": "buy", "quantity": 1, "state": state, "incarnation": "a", "epoch": 1,
-        "send_by": T0, "reserved_at": T0, "changed_at": T0,
-    }  # fmt: skip
-    return OrderRow.model_validate(values | more)
 
 
 async def test_green_with_word_shape_and_count():
@@ -53,6 +44,16 @@ async def test_what_is_not_armed_stands_on_top_in_red():
     assert list(rows) == ["p2", "p1"]
     assert (rows["p2"]["row@data-tone"], rows["p2"]["armed"]) == ("bad", "not armed")
     assert (rows["p1"]["row@data-tone"], rows["p1"]["armed"]) == ("", "armed")
+
+
+async def test_where_the_stop_rests():
+    stop = order("s1", role="protect", side="sell", reduce_only=True, position_id="p2", stop_price="90.5")
+    hand = await Hand().well(position("p1"), position("p2", symbol=ETH), orders=[stop])
+
+    rows = hand.screen().lists["positions"]
+
+    assert rows["p1"]["stop-where"] == "Holdfast watches it"
+    assert rows["p2"]["stop-where"] == f"order at the exchange, {price(D('90.5'))}"
 
 
 async def test_a_silent_scanner_makes_every_position_red():

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import state
 from holdfast.contracts import streams
-from holdfast.contracts.codes import ExitReason, PositionSide
+from holdfast.contracts.codes import ExitReason, OrderState, PositionSide
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.portfolio import RiskRow
 from holdfast.domain.kpi import BUCKET_MS
@@ -30,6 +30,7 @@ from tests.unit._state import (
     entry,
     heartbeat,
     one_loop,
+    order,
     position,
     tick,
     update,
@@ -150,6 +151,18 @@ async def test_a_position_is_green_once_the_scanner_has_armed_it(tmp_path):
     assert state.load_status(tmp_path)["status"] == "consistent"
     await rig.loop(1000)
     assert state.load_status(tmp_path)["time_unprotected_ms"]["p2"] == 4000
+
+
+async def test_a_stop_that_rests_at_the_exchange_is_told_with_its_price(tmp_path):
+    rig = await one_loop(tmp_path, position())
+    assert state.load_status(tmp_path)["stops_at_venue"] == {}
+    stop = order("s1", role="protect", side="sell", reduce_only=True, position_id="p1", stop_price="90.5")
+    await rig.update(update(11, orders=[stop.evolve(state=OrderState.RESERVED)]))
+    await rig.loop(1000)
+    assert state.load_status(tmp_path)["stops_at_venue"] == {}, "reserved is not resting"
+    await rig.update(update(12, orders=[stop]))
+    await rig.loop(1000)
+    assert state.load_status(tmp_path)["stops_at_venue"] == {"p1": 90.5}
 
 
 async def test_silence_turns_everything_red_with_ages(tmp_path):

@@ -104,3 +104,28 @@ async def test_the_day_counts_it_and_a_read_that_fails_stops_entries():
         world.server.venue.faults.clear()
         await minutes(world)
         assert paid(world) == [Decimal("0.4200005")]
+
+
+async def test_one_read_that_fails_is_asked_again_within_seconds():
+    async with live_world() as world:
+        await bought(world)
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/income"))
+        await minutes(world, 1)
+        await world.pass_time(5_000)
+        assert world.server.venue.faults.armed() == []
+        assert world.executor.heartbeat()["unreadable"] is None
+
+
+async def test_a_read_that_failed_stands_in_nobodys_way_once_nothing_is_held():
+    async with live_world() as world:
+        await bought(world)
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/income", times=1000))
+        await minutes(world)
+        assert "funding" in world.executor.heartbeat()["unreadable"]
+        await world.give_exits(world.close())
+        await world.settle()
+        for _ in range(3):
+            world.clock.now += 3_600_000
+            await world.pass_time(5_000)
+        complaint = world.executor.heartbeat()["unreadable"]
+        assert complaint is None or "funding: funding" not in complaint

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.bus.client import Client
     from holdfast.cli.looking import Look
     from holdfast.contracts.streams import Stream
+    from holdfast.domain.view import LedgerView
 
 MOST_HOLDS = 10
 """Named in `status`; `holdfast limits` has them all."""
@@ -31,7 +32,7 @@ Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Most rows, newest f
 _POSITIONS = (
     Column("symbol", "symbol"), Column("side", "side"), Column("quantity", "quantity", short, right=True),
     Column("entry", "entry_price", short, right=True), Column("take-profit", "take_profit", short, right=True),
-    Column("stop-loss", "stop_loss", short, right=True), Column("mark", "mark_price", short, right=True),
+    Column("stop-loss", "stop_loss", short, right=True), Column("at the venue", "stop_at_venue", short, right=True), Column("mark", "mark_price", short, right=True),
     Column("unrealized", "unrealized_pnl", short, right=True), Column("held", "hold_s", duration, right=True),
     Column("account", "account"), Column("exiting", "exit_reason"), Column("position_id", "position_id"),
 )  # fmt: skip
@@ -96,12 +97,34 @@ def status(directory: Dir = None, config: Config = None, as_json: Json = False) 
             print(
                 f"trading is {row.state.value} for {row.scope.value}{plain(target)}, by {plain(row.by)}: {plain(row.why) or 'no reason given'}"
             )
+    for line in _stops(view)[:MOST_HOLDS]:
+        print(line)
     for hold in holds_in(seen, settings)[:MOST_HOLDS]:
         print(f"no entries for {plain(hold.scope)} until {until(hold)}: {plain(hold.reason)}")
     print(
         f"bus {shown(address(settings))}, data {settings.dir.resolve()}, state files {settings.state_directory().resolve()}\n"
     )
     out.print(table(rows, _SERVICES))
+
+
+def _stops(view: "LedgerView") -> list[str]:
+    """Of each position at a real exchange: whether its stop rests there, and where."""
+    from holdfast.contracts.money import canonical
+    from holdfast.domain.protecting import resting_prices
+
+    prices = resting_prices(view.positions.values(), view.orders.values())
+    lines = []
+    for row in view.positions.values():
+        price = prices.get(row.position_id)
+        if price is not None:
+            lines.append(
+                f"{row.symbol} {row.side.value} ({row.account}/{row.exchange}): its stop rests there at {canonical(price)}"
+            )
+        elif row.exchange != "paper":
+            lines.append(
+                f"{row.symbol} {row.side.value} ({row.account}/{row.exchange}): no stop rests there; Holdfast watches {canonical(row.stop_loss)}"
+            )
+    return lines
 
 
 def _with_process(row: dict[str, Any], folder: Any) -> dict[str, Any]:
@@ -159,14 +182,17 @@ def position_rows(seen: "Look") -> list[dict[str, Any]]:
     """The ledger's rows, with what they are worth at the newest price and for how long they have been held (market time)."""
     from holdfast.contracts.money import canonical
     from holdfast.domain.position import unrealized
+    from holdfast.domain.protecting import resting_prices
     from holdfast.domain.registry import in_order
 
+    stops = resting_prices(seen.view.positions.values(), seen.view.orders.values())
     rows = []
     for row in in_order(seen.view.positions.values()):
         mark, tick = seen.marks.get(row.symbol), seen.ticks.get(row.symbol)
         rows.append(
             {
                 **row.model_dump(mode="json"),
+                "stop_at_venue": None if row.position_id not in stops else canonical(stops[row.position_id]),
                 "mark_price": None if mark is None else canonical(mark.price),
                 "mark_age_ms": None if mark is None else max(0, seen.now_ms - mark.heard_ms),
                 "unrealized_pnl": None if mark is None else canonical(unrealized(row, mark.price)),

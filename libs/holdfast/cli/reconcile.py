@@ -184,11 +184,17 @@ def _positions(
 
 
 def _orders(view: "LedgerView", key: tuple[str, str], there: dict[str, str]) -> list[dict[str, Any]]:
-    """Orders that only one side shows open. One that the ledger has just reserved may be on its way."""
-    live = {row.order_id: row.symbol for row in view.orders.values() if (row.account, row.exchange) == key}
+    """Stops that rest, and orders that only one side shows open. One that the ledger has just reserved may be on its way."""
+    rows = [row for row in view.orders.values() if (row.account, row.exchange) == key]
+    live = {row.order_id: row.symbol for row in rows}
+    both = [row for row in rows if row.stop_price is not None and row.order_id in there]
     only = [(name, there[name], "open at the venue alone") for name in there.keys() - live.keys()]
     only += [(name, live[name], "live in the ledger alone") for name in live.keys() - there.keys()]
     return [
+        {"book": row.book_id, "inventory": "", "ledger": short(row.quantity), "quarantine": "", "venue": short(row.quantity), "agrees": True,
+         "verdict": f"stop at {short(row.stop_price)}"}
+        for row in both
+    ] + [
         {"book": f"{key[0]}/{key[1]}/{symbol}", "inventory": "", "ledger": name if name in live else "", "quarantine": "", "venue": name if name in there else "",
          "agrees": False, "verdict": f"order {text}"}
         for name, symbol, text in sorted(only)

@@ -1,6 +1,6 @@
 """`explain`: why is it still open, and for a closed position: what closed it, and what every other rule would have done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +28,8 @@ class Known:
     seen: "Seen"
     atr: Decimal | None
     trade: "Trade | None" = None
+    stop: Decimal | None = None
+    """Price of its stop that rests at the venue."""
 
     def told(self, at: int) -> "ExitEvaluated":
         from holdfast.domain.explaining import evaluated
@@ -62,7 +64,12 @@ def _document(one: Known, said: "ExitEvaluated") -> dict[str, Any]:
     from holdfast.domain.conditions import thresholds_of
 
     closed = None if one.trade is None else one.trade.model_dump(mode="json")
-    return said.model_dump(mode="json") | {"trade": closed, "in_force": thresholds_of(one.row)}
+    stop = None if one.stop is None else f"{one.stop:f}"
+    return said.model_dump(mode="json") | {
+        "trade": closed,
+        "stop_at_venue": stop,
+        "in_force": thresholds_of(one.row),
+    }
 
 
 # -- finding --------------------------------------------------------------------------------------------------------
@@ -72,6 +79,7 @@ async def find(client: "Client", what: str) -> list[Known]:
     """The open positions of that name; without one, the last closed."""
     from holdfast.cli.looking import look
     from holdfast.domain.instruments import canonical_or
+    from holdfast.domain.protecting import resting_prices
 
     seen = await look(client, prices=False, services=False)
     if seen.trouble is not None:
@@ -84,7 +92,8 @@ async def find(client: "Client", what: str) -> list[Known]:
     ]
     if rows:
         markets = await _markets(client, {row.symbol for row in rows})
-        return [markets.of(row) for row in rows]
+        stops = resting_prices(rows, seen.view.orders.values())
+        return [replace(markets.of(row), stop=stops.get(row.position_id)) for row in rows]
     trade = await _closed(client, what, symbol)
     return [] if trade is None else [_as_it_left(trade)]
 
@@ -234,6 +243,10 @@ def _head(one: Known, said: "ExitEvaluated") -> "Iterable[str]":
         return
     if said.market_at is not None:
         yield f"held for {duration(max(0, said.market_at - row.opened_at) // 1000)} of market time"
+    if one.stop is not None:
+        yield f"its stop rests at {row.exchange}, at {_short(str(one.stop))}"
+    elif row.exchange != "paper":
+        yield f"no stop rests at {row.exchange}"
     if said.fires is not None:
         yield f"fires: {said.fires.value}"
     elif said.held_by is not None:

@@ -15,7 +15,7 @@ prices. It covers what is held, in whole steps of quantity.
 Times are wall ms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -176,3 +176,17 @@ def resting(stops: Sequence[OrderRow], position: PositionRow) -> OrderRow | None
         )
     ]
     return max(proven, key=lambda row: (row.code is None, row.reserved_at), default=None)
+
+
+def resting_prices(positions: Iterable[PositionRow], orders: Iterable[OrderRow]) -> dict[str, Decimal]:
+    """Position id -> price of the stop that is proven to rest at its venue; those without one are left out."""
+    stops: dict[str, list[OrderRow]] = {}
+    for row in orders:
+        if row.role is Role.PROTECT and row.position_id is not None:
+            stops.setdefault(row.position_id, []).append(row)
+    found = {}
+    for position in positions if stops else ():
+        stop = resting(stops.get(position.position_id, ()), position)
+        if stop is not None and stop.stop_price is not None:
+            found[position.position_id] = stop.stop_price
+    return found
