@@ -63,13 +63,26 @@ class Keeper:
         self._terms, self._clock, self._view, self._venues = terms, clock, view, venues
         self._desk, self._epoch, self._incarnation, self._triggered = desk, epoch, incarnation, triggered
         self._cares: dict[str, _Care] = {}
+        """By position id: every open position of a live account."""
 
     # -- what the ledger shows --------------------------------------------------------------------------------------------
 
+    def load(self) -> None:
+        """The view was loaded afresh."""
+        known, self._cares = self._cares, {}
+        for position in self._view.positions.values():
+            if position.account in self._terms:
+                self._cares[position.position_id] = known.get(position.position_id) or _Care()
+
     def hear(self, update: LedgerUpdated) -> None:
-        """What became of stops, and of what was proposed."""
+        """What became of positions, of their stops, and of what was proposed."""
         if not self._terms:
             return
+        for position in update.positions:
+            if not position.is_open:
+                self._cares.pop(position.position_id, None)
+            elif position.account in self._terms:
+                self._cares.setdefault(position.position_id, _Care())
         for row in update.orders:
             if row.role is Role.PROTECT and row.position_id is not None:
                 self._hear_stop(row.position_id, row)
@@ -99,21 +112,17 @@ class Keeper:
 
     def run(self) -> list[Outgoing]:
         """Proposals for every position of a live account that has not what it should have."""
-        if not self._terms:
-            return []
         mono = self._clock.monotonic_ms()
-        for position_id in [key for key in self._cares if key not in self._view.positions]:
-            del self._cares[position_id]
         outputs: list[Outgoing] = []
-        for position in self._view.positions.values():
-            venue = self._venues.get((position.account, position.exchange))
-            rules = None if venue is None else venue.rules(position.symbol)
-            if position.account in self._terms and rules is not None:
-                outputs += self._look_after(position, rules, mono)
+        for position_id, care in self._cares.items():
+            position = self._view.positions.get(position_id)
+            venue = None if position is None else self._venues.get((position.account, position.exchange))
+            rules = None if venue is None or position is None else venue.rules(position.symbol)
+            if position is not None and rules is not None:
+                outputs += self._look_after(position, care, rules, mono)
         return outputs
 
-    def _look_after(self, position: PositionRow, rules: Rules, mono: int) -> list[Outgoing]:
-        care = self._cares.setdefault(position.position_id, _Care())
+    def _look_after(self, position: PositionRow, care: _Care, rules: Rules, mono: int) -> list[Outgoing]:
         terms, book = self._terms[position.account], self._view.books.get(position.book_id)
         stops = self._view.live_orders(position.book_id, Role.PROTECT)
         since = [self._triggered[row.order_id] for row in stops if row.order_id in self._triggered]

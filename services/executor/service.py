@@ -177,6 +177,7 @@ class Executor:
         self.guard.bind(view)
         self.inflight.load(view)
         self.marking.load()
+        self.keeper.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
         self.reconciler.start_again()
