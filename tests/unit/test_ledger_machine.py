@@ -23,7 +23,7 @@ from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import ExitReason, FillKind, Role, StatusKind
 from holdfast.contracts.exit_messages import ExitAdjust
 from holdfast.contracts.messages import Fill, OrderReserve
-from holdfast.contracts.money import ZERO, add
+from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.domain.portfolio_rules import Portfolio, PortfolioRules
 from holdfast.domain.position import signed
 from holdfast.runtime.faults import Transient
@@ -229,6 +229,14 @@ class LedgerMachine(RuleBasedStateMachine):
             fill(self.name("v"), "", side, quantity, kind=kind, fee="0.5", fee_currency="USDT", **where)
         )
 
+    @rule(where=st.sampled_from(PLACES), too_much=st.sampled_from(["0", "0", "0.5"]))
+    def the_rest_is_dust(self, where, too_much):
+        """It leaves the books where it is exactly what is held, and a long; otherwise nothing happens."""
+        place = {"account": "main", "symbol": BTC} | where
+        quantity = add(abs(self.net[f"{place['account']}/paper/{place['symbol']}"]), D(too_much))
+        if quantity and len(canonical(quantity)) < 25:  # more digits than an amount may have are a sum's
+            self.fill(fill(self.name("d"), "", "sell", canonical(quantity), "0", kind=FillKind.DUST, **where))
+
     @precondition(lambda self: self.fills)
     @rule(
         which=st.integers(0, 1000),
@@ -374,6 +382,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if ours and message.kind is not FillKind.FUNDING:
                 book = f"{message.account}/{message.exchange}/{message.symbol}"
                 move = message.quantity if message.side == "buy" else message.quantity.copy_negate()
+                if message.kind is FillKind.DUST and self.net[book] != message.quantity:
+                    return
                 self.net[book] = add(self.net[book], move)
 
     def updates_of(self, cause):

@@ -85,8 +85,10 @@ class LiveWorld(World):
         return BITCOIN[self.wire] if symbol == "BTC/USDT" else symbol.replace("/", "")
 
     def of_ours(self, client_id):
-        """Our id behind the name that the venue was given; None for an order of somebody else."""
-        found = self.venue._ways.ours(client_id)
+        """Our id behind the name that the venue was given, or that it gave to what a stop became; None for an order of somebody else."""
+        algos = getattr(self.exchange, "algos", {})
+        became = {f"algo_{algo.number}": algo.ask.client_id for algo in algos.values()}
+        found = self.venue._ways.ours(became.get(client_id, client_id))
         return found if is_ours(found) else None
 
     def move_of(self, position, level):
