@@ -50,6 +50,10 @@ class LiveLimits:
         if result is not None:
             self._results[key[0]] = (day, result)
 
+    def is_unread(self, account: str) -> bool:
+        """Whether the day's result of a live *account* is still to be read: right after a start, and after a UTC midnight."""
+        return account in self.accounts and self._results.get(account, (-1, ZERO))[0] != self._day()
+
     def _day(self) -> int:
         return self._clock.wall_ms() // DAY_MS
 

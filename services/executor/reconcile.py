@@ -201,7 +201,7 @@ class Reconciler:
                 rest = f", and {canonical(apart)} in quarantine" if apart else ""
                 text = f"{book}: the venue holds {canonical(there)}, the ledger {canonical(here)}{rest}"
                 outputs += await self._differ(key, place, book, text)
-                if not here and self._has_lasted(book):
+                if not here and self._has_lasted(book) and self._trades_are_known(key):
                     outputs += self._set_apart(key, theirs.get(place), sub(there, apart), book)
         return outputs
 
@@ -237,12 +237,16 @@ class Reconciler:
     def _set_apart(
         self, key: Key, position: VenuePosition | None, quantity: Decimal, book: str
     ) -> list[Outgoing]:
-        """A position that was there before us, or whose trades nobody can read: into quarantine, where we hold nothing."""
+        """A position that was there before us, or is older than the trades that are shown: into quarantine, where we hold nothing."""
         rules = self._guard.venues[key].rules(position.symbol) if position is not None else None
         if position is None or rules is None or key not in self._guard.remotes or not quantity:
             return []
         found = held_before(replace(position, quantity=quantity), rules, *key, self._clock.wall_ms())
         return [] if found is None else self._take_foreign(book, [found])
+
+    def _trades_are_known(self, key: Key) -> bool:
+        """Whether the last reading of trades was answered. Where it was not, what we do not know of may be a fill of ours."""
+        return key in self._foreign
 
     def _has_lasted(self, book: str) -> bool:
         known = self._differences.get(book)

@@ -309,6 +309,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
+        outputs += self.intake.release()
         outputs += self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
@@ -336,7 +337,7 @@ class Executor:
             if (row.account, row.exchange) == key:
                 self.dispatcher.take_row(row, fresh=True)
         self.lanes[key].set()
-        return self.intake.take(self.intake.waiting.pop(key, []), None)
+        return self.intake.release()
 
     async def send_in_lane(self, key: Key) -> list[Outgoing]:
         """Orders and cancels of a lane: at once when it is woken."""

@@ -104,3 +104,49 @@ async def test_without_a_days_result_there_are_no_entries():
 async def test_the_heartbeat_says_live():
     async with live_world() as world:
         assert world.executor.heartbeat()["details"]["live"] == "main at binanceusdm"
+
+
+async def test_an_entry_right_after_a_start_or_at_midnight_waits_until_the_account_was_read():
+    async with live_world() as world:
+        await world.start()
+        await world.price("42000")
+        await world.give(world.buy("0.1"))
+        assert world.ledger.known.intents == {}, "nobody has answered it yet"
+        await world.pass_time(1_000)
+        assert world.ours() == world.held() == {"BTC/USDT": D("0.1")}
+        world.clock.now += 24 * 3_600_000
+        await world.price("42000")
+        await world.give(world.buy("0.2"))
+        assert len(world.exchange.received) == 1
+        await world.pass_time(1_000)
+        assert world.ours() == world.held() == {"BTC/USDT": D("0.3")}
+
+
+async def test_an_entry_does_not_wait_for_ever_for_an_account_that_cannot_be_read():
+    async with live_world() as world:
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "", times=1_000))
+        world.clock.now += 24 * 3_600_000  # the day's result is a new one
+        await world.price("42000")
+        await world.give(world.buy("0.1"))
+        await world.pass_time(4_000, step=1_000)
+        assert world.ledger.known.intents == {}
+        await world.price("42000")
+        await world.pass_time(3_000, step=1_000)
+        assert [row.code for row in world.ledger.known.intents.values()] == [Code.VENUE_UNREADABLE]
+        assert world.exchange.received == []
+
+
+async def test_a_fill_that_cannot_be_read_yet_is_not_taken_for_somebody_elses():
+    async with live_world() as world:
+        await world.give(world.buy("0.1", type="limit", price="41000"))
+        await world.settle()
+        await world.pass_time(1_000)
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/userTrades", times=10_000))
+        await world.price("40999")
+        await world.pass_time(70_000, step=1_000)
+        assert (world.held(), world.ours()) == ({"BTC/USDT": D("0.1")}, {})
+        assert world.ledger.state.quarantine == {}
+        world.server.venue.faults.clear()
+        await world.pass_time(10_000, step=1_000)
+        assert world.ours() == world.held() == {"BTC/USDT": D("0.1")}
+        assert world.ledger.state.quarantine == {}
