@@ -37,11 +37,10 @@ from services.executor.desk import Asked, Batch, Desk
 from services.executor.gate import Gate, id_given
 from services.executor.live_limits import LiveLimits
 from services.executor.prices import Prices
+from services.executor.waiting import WaitingRoom
 from services.executor.way_out import WayOut
 
 PAPER = "paper"
-PATIENCE_MS = 5_000
-"""So long an entry waits for an account that has not been read yet. Its own expiry counts as ever."""
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 Objection = tuple[Code, str] | None
 
@@ -105,9 +104,7 @@ class Intake:
         self._gate, self._live, self._means, self._closed, self._way_out = gate, live, means, closed, way_out
         self.epochs: dict[str, int] = {}
         """Account -> this incarnation's epoch, above all that came before."""
-        self._waiting: dict[tuple[str, str], list[tuple[Entry, int]]] = {}
-        """What came, and when (monotonic ms), for accounts that have not been read yet. It stays pending on the bus until that is over:
-        exits for as long as it takes, entries for `PATIENCE_MS`, and then they are refused."""
+        self._room = WaitingRoom(closed, live)
 
     def take(self, entries: Sequence[Entry], batch: Batch | None) -> list[Outgoing]:
         """Proposals for *entries*; *batch* is what they count against, None for what passes freely."""
@@ -115,26 +112,16 @@ class Intake:
 
     def release(self) -> list[Outgoing]:
         """Proposals for what waited and need not wait any longer."""
-        if not self._waiting:
-            return []
-        waiting, self._waiting = self._waiting, {}
-        found = (self._take(entry, None, since) for one in waiting.values() for entry, since in one)
+        found = (self._take(entry, None, since) for entry, since in self._room.leave())
         return [out for out in found if out is not None]
-
-    def _must_wait(self, intent: OrderIntent, since: int, now: int) -> bool:
-        """Whether the account of *intent*, which came at *since*, cannot say anything yet: right after a start, and at a UTC midnight."""
-        closed = (intent.account, intent.exchange) in self._closed
-        if intent.reduces or intent.action is Action.CANCEL:
-            return closed and intent.reduces
-        return (closed or self._live.is_unread(intent.account)) and now - since < PATIENCE_MS
 
     def _take(self, entry: Entry, batch: Batch | None, since: int | None = None) -> Out | None:
         """None when it waits (*since*: it has been waiting), or is on its way already: then the entry waits for the same answer."""
         intent = entry.message if isinstance(entry.message, OrderIntent) else None
         now = self._clock.monotonic_ms()
         came = now if since is None else since
-        if intent is not None and self._must_wait(intent, came, now):
-            self._waiting.setdefault((intent.account, intent.exchange), []).append((entry, came))
+        if intent is not None and self._room.must_wait(intent, came, now):
+            self._room.enter(entry, came)
             return None
         intent_id, content = (
             unreadable_intent(entry) if intent is None else (intent.id, intent_digest(intent))

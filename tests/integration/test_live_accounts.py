@@ -140,7 +140,7 @@ def test_a_venue_that_falls_silent_stops_its_own_entries_and_nobody_elses_exits(
     desk.hush("second")
     desk.wait(lambda: "unreadable" in desk.intent("second", "buy", BTC, "1"), 40)
     desk.prices[BTC] = "85"  # below everybody's stop-loss
-    desk.wait(lambda: desk.held()[0].keys() == {"second"}, 5)
+    desk.wait(lambda: desk.held()[0].keys() == {"second"}, 12)
     desk.prices[BTC] = "100"
     desk.opened("main")
     desk.speak("second")
