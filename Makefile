@@ -22,8 +22,8 @@ test: lint types sim suite ## install what tests need; linters, types, layers, a
 
 check: test ## the same; what CI runs
 
-suite: .venv/.dev ## the tests alone, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+suite: .venv/.dev ## the tests alone, three files at a time
+	$(BIN)/python -m pytest -n 3 --dist loadscope
 
 lint: .venv/.dev ## style, layers
 	$(BIN)/ruff check .
