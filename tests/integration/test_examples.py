@@ -28,7 +28,10 @@ RUN_HERE = {
     "redis_cli.sh",
     "node/order.mjs",
 }
-ELSEWHERE = {"tradingview.sh": "tests/integration/test_hooks.py"    "live/holdfast.toml": "tests/security/test_live_containers.py", "live/venue-sim.yml": "tests/security/test_live_containers.py",
+ELSEWHERE = {
+    "tradingview.sh": "tests/integration/test_hooks.py",
+    "live/holdfast.toml": "tests/security/test_live_containers.py",
+    "live/venue-sim.yml": "tests/security/test_live_containers.py",
 }
 D = Decimal
 
