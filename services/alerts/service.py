@@ -32,12 +32,13 @@ from holdfast.domain.alerting import (
 )
 from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.light import LightInputs, Limits, light
-from holdfast.domain.valuation import Marks
+from holdfast.domain.valuation import Capital, Marks
 from holdfast.domain.view import LedgerView
 from holdfast.domain.watch import Changes, Services, watched
 from holdfast.notify.courier import Courier
 from holdfast.runtime.alert_settings import AlertSettings
 from holdfast.runtime.clock import Clock
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.alerts")
@@ -63,7 +64,7 @@ class Options:
     told: Mapping[AlertEvent, str] = field(default_factory=dict)
     blocked_window_ms: int = 300_000
     accounts: tuple[str, ...] = ("main",)
-    capital: Decimal = Decimal(100_000)
+    capital: Capital = field(default_factory=Capital)
     base_currency: str = "USDT"
     bad_print_pct: Decimal = Decimal(20)
 
@@ -76,7 +77,7 @@ class Options:
         )  # fmt: skip
         return cls(
             limits, _thresholds(alerts), _manners(alerts), {event: getattr(alerts, event.value) for event in AlertEvent},
-            _ms(alerts.blocked_window_s), tuple(settings.accounts), settings.ledger.capital, settings.ledger.base_currency,
+            _ms(alerts.blocked_window_s), tuple(settings.accounts), capital_of(settings), settings.ledger.base_currency,
             settings.scanner.bad_print_pct,
         )  # fmt: skip
 

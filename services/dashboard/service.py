@@ -21,12 +21,13 @@ from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.learning_rules import LearningRules, own_values
 from holdfast.domain.light import Beat, Light, LightInputs, Limits, armed_by, light
 from holdfast.domain.protection import ProtectionClock, sights
-from holdfast.domain.valuation import Marks, Rates
+from holdfast.domain.valuation import Capital, Marks, Rates
 from holdfast.domain.view import LedgerView
 from holdfast.domain.watch import Changes, Seen, Services, Trades, watched
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.exit_settings import policy_table
 from holdfast.runtime.learner_settings import learning_rules
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 
 BEHIND_MS = 3_000
@@ -48,7 +49,7 @@ class Options:
 
     limits: Limits = field(default_factory=Limits)
     accounts: tuple[str, ...] = ("main",)
-    capital: Decimal = Decimal(100_000)
+    capital: Capital = field(default_factory=Capital)
     base_currency: str = "USDT"
     bad_print_pct: Decimal = Decimal(20)
     own: Mapping[str, Decimal] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Options:
             exit_alarm_ms=int(settings.scanner.alarm_after_s * 1000),
         )
         return cls(
-            limits, tuple(settings.accounts), settings.ledger.capital, settings.ledger.base_currency, settings.scanner.bad_print_pct,
+            limits, tuple(settings.accounts), capital_of(settings), settings.ledger.base_currency, settings.scanner.bad_print_pct,
             own_values(policy_table(settings).default), learning_rules(settings.learner),
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.ids import Ids
 from holdfast.runtime.limit_settings import portfolio_of
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 
 EVERY_MS, PAUSE_FACTOR = 1000, 20
@@ -37,7 +38,7 @@ class Marking:
         accounts: Callable[[], Iterable[str]],
     ) -> None:
         self._clock, self._ids, self._view, self._accounts = clock, ids, view, accounts
-        self._capital, self._base = settings.ledger.capital, settings.ledger.base_currency
+        self._capital, self._base = capital_of(settings), settings.ledger.base_currency
         self._max_age_ms = int(settings.executor.max_tick_age_s * 1000)
         self._marks, self._holdings = Marks(settings.scanner.bad_print_pct), Holdings()
         self._not_before = 0

@@ -10,6 +10,7 @@ from holdfast.domain.valuation import Mark, Rates, middle
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.exit_settings import policy_table
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 from services.executor.prices import Prices
 
@@ -25,7 +26,7 @@ class Worths:
 
     def __init__(self, settings: Settings, view: LedgerView, prices: Prices, clock: Clock) -> None:
         self._view, self._prices, self._clock = view, prices, clock
-        self._capital, self._base = settings.ledger.capital, settings.ledger.base_currency
+        self._capital, self._base = capital_of(settings), settings.ledger.base_currency
         self._max_age_ms = int(settings.executor.max_tick_age_s * 1000)
 
     def of(self, account: str) -> Worth:

@@ -11,6 +11,7 @@ from holdfast.domain.reservation import Rules
 from holdfast.runtime.exit_settings import policy_table
 from holdfast.runtime.learner_settings import learning_rules
 from holdfast.runtime.limit_settings import portfolio_of
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 from holdfast.store.opening import OpenStore, open_store
 from services.ledger.service import Ledger
@@ -31,7 +32,7 @@ def rules_of(settings: Settings) -> Rules:
         hedging=settings.hedging.allow,
         hedged_symbols=frozenset(settings.hedging.symbols),
         spot_short=settings.paper.spot_short,
-        capital=settings.ledger.capital,
+        capital=capital_of(settings),
         base_currency=settings.ledger.base_currency,
         learning=learning_rules(settings.learner),
         portfolio=portfolio_of(settings),

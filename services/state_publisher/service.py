@@ -35,13 +35,14 @@ from holdfast.domain.portfolio_rules import Hold, Portfolio, all_holds
 from holdfast.domain.protecting import resting_prices
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
-from holdfast.domain.valuation import Mark, Marks, Rates
+from holdfast.domain.valuation import Capital, Mark, Marks, Rates
 from holdfast.domain.view import LedgerView
 from holdfast.domain.watch import Blocked, Changes, Seen, Services, Trades, watched
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal
 from holdfast.runtime.files import WriteFailed
 from holdfast.runtime.limit_settings import portfolio_of
+from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 
 log = logging.getLogger("holdfast.state_publisher")
@@ -75,7 +76,7 @@ class Options:
     patience_ms: int = 60_000
     limits: Limits = field(default_factory=Limits)
     accounts: tuple[str, ...] = ("main",)
-    capital: Decimal = Decimal(100_000)
+    capital: Capital = field(default_factory=Capital)
     base_currency: str = "USDT"
     bad_print_pct: Decimal = Decimal(20)
     portfolio: Portfolio = field(default_factory=Portfolio)
@@ -90,7 +91,7 @@ class Options:
         )
         return cls(
             int(state.every_s * 1000), int(settings.bus.store_patience_s * 1000), limits, tuple(settings.accounts),
-            settings.ledger.capital, settings.ledger.base_currency, settings.scanner.bad_print_pct, portfolio_of(settings),
+            capital_of(settings), settings.ledger.base_currency, settings.scanner.bad_print_pct, portfolio_of(settings),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from holdfast.contracts.codes import OrderState
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.rows import ControlRow, QuarantineRow
 from holdfast.contracts.streams import ALERT, HEARTBEAT, LEDGER_TRADE, ORDER_BLOCKED
+from holdfast.domain.valuation import Capital
 from services.dashboard import api
 from services.dashboard.screen import Screen, difference, whole
 from services.dashboard.words import money, percent, price, short_age, signed
@@ -260,7 +261,7 @@ def trade(number: int, pnl: str, reason: str = "take_profit") -> Trade:
 
 
 async def test_equity_before_the_start_is_counted_back_from_the_cash_of_now():
-    hand = await Hand(capital=D(1000)).well()
+    hand = await Hand(capital=Capital(D(1000))).well()
     await hand.watcher.on_trades([entry(LEDGER_TRADE, one, T0) for one in (trade(1, "10"), trade(2, "-60"))])
 
     told = api.equity(hand.watcher)

@@ -1,5 +1,6 @@
 """NAV is counted exactly or not at all, drawdown from the high-water mark, risk only from enough returns."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from holdfast.contracts.messages import Trade
 from holdfast.contracts.rows import NavRow, TotalRow
 from holdfast.domain import kpi
 from holdfast.domain.kpi import BUCKET_MS, Appraiser, NavHistory, value_at_risk
-from holdfast.domain.valuation import Mark, Marks, Rates, notional_of, unrealized_of, value_in_settle
+from holdfast.domain.valuation import Capital, Mark, Marks, Rates, notional_of, unrealized_of, value_in_settle
 from tests.unit._state import BTC, COIN, ETH, T0, D, position, tick
 
 XRPETH = "XRP/ETH"
@@ -22,7 +23,7 @@ def marks(**prices):
 
 
 def inputs(*positions, marks=None, totals=(), navs=(), now=T0, accounts=("main",)):
-    return kpi.Inputs(positions, totals, navs, marks or {}, now, 60_000, accounts, D(1000), "USDT")
+    return kpi.Inputs(positions, totals, navs, marks or {}, now, 60_000, accounts, Capital(D(1000)), "USDT")
 
 
 def nav_row(cash, high=None, account="main"):
@@ -47,6 +48,14 @@ def total(realized, symbol=BTC, settle="USDT", fees=None, trades=0, wins=0):
 def test_before_anything_was_traded_nav_is_the_capital():
     kpis = Appraiser().appraise(inputs())
     assert (kpis.nav, kpis.nav_stale, kpis.dd_pct, kpis.open_positions) == (D(1000), [], D(0), 0)
+
+
+def test_an_account_may_have_begun_with_a_capital_of_its_own():
+    own = Capital(D(1000), {"second": D(50)})
+    kpis = Appraiser().appraise(
+        replace(inputs(accounts=("main", "second"), navs=[nav_row("1005")]), capital=own)
+    )
+    assert (kpis.nav, kpis.capital, kpis.cash) == (D(1055), D(1050), D(1055))
 
 
 def test_nav_is_cash_plus_positions_at_mark():

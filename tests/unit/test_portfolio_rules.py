@@ -24,7 +24,7 @@ from holdfast.domain.portfolio_rules import (
     variance_with,
     volatility_of,
 )
-from holdfast.domain.valuation import Mark
+from holdfast.domain.valuation import Capital, Mark
 from tests.unit._ledger import BOOK, NOW, Mem, fill
 
 D = Decimal
@@ -147,7 +147,7 @@ SYMBOLS = ["BTC/USDT", "ETH/USDT", "SOL/BTC"]
 def basis_of(mem, marks, now=NOW):
     return Basis(
         totals=mem.view.totals.values(), navs=mem.view.nav.values(), marks=marks, now_ms=now, max_mark_age_ms=60_000,
-        capital=D(100000), base_currency="USDT",
+        capital=Capital(D(100000)), base_currency="USDT",
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def test_nav_by_sums_is_nav_position_by_position(fills, prices):
         inputs = Inputs(
             positions=positions, totals=[row for row in mem.view.totals.values() if row.account == account],
             navs=[row for row in mem.view.nav.values() if row.account == account], marks=marks, now_ms=NOW, max_mark_age_ms=60_000,
-            accounts=(account,), capital=D(100000), base_currency="USDT",
+            accounts=(account,), capital=Capital(D(100000)), base_currency="USDT",
         )  # fmt: skip
         expected = Appraiser().appraise(inputs)
         found = holdings.nav_of(account, basis_of(mem, marks))

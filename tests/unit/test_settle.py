@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.contracts.codes import Code, Kind, OrderState, PositionSide, UpdateKind
 from holdfast.domain.settle import fill_digest, is_owed, taken_in
+from holdfast.domain.valuation import Capital
 from tests.unit._ledger import BOOK, BTC, ETH, NOW, Mem, cancel, entry, fill, leave, rules, status
 
 D = Decimal
@@ -481,7 +482,7 @@ def test_an_unknown_order_whose_cancel_is_wanted_is_canceling_once_it_is_found()
 
 
 def test_totals_and_cash_follow_the_fills():
-    m = Mem(rules(capital=D(1000)))
+    m = Mem(rules(capital=Capital(D(5), {"main": D(1000)})))
     m.open(price="100")
     m.do(leave("x"))
     m.do(fill("a", "o-x", "sell", "1", "130", fee="1", fee_currency="USDT"))

@@ -77,12 +77,13 @@ def until(hold: "Hold") -> str:
 def standing(seen: "Look", settings: "Settings") -> list[dict[str, Any]]:
     """A row for each account there is, and one for all where there are several. What no rule needs is not kept: None."""
     from holdfast.domain.holdings import Basis, Holdings
+    from holdfast.runtime.live_settings import capital_of
 
     view, holdings = seen.view, Holdings()
     holdings.load(view.positions.values())
     basis = Basis(
         totals=view.totals.values(), navs=view.nav.values(), marks=seen.marks, now_ms=seen.now_ms,
-        max_mark_age_ms=int(settings.executor.max_tick_age_s * 1000), capital=settings.ledger.capital,
+        max_mark_age_ms=int(settings.executor.max_tick_age_s * 1000), capital=capital_of(settings),
         base_currency=settings.ledger.base_currency,
     )  # fmt: skip
     there = {*settings.accounts, *view.risk, *(row.account for row in view.positions.values())} - {""}

@@ -13,7 +13,7 @@ from holdfast.contracts.codes import Kind, PositionSide
 from holdfast.contracts.money import ONE, ZERO, add, divide, mul, sub
 from holdfast.contracts.rows import NavRow, PositionRow, TotalRow
 from holdfast.domain.kpi import Appraiser, Inputs
-from holdfast.domain.valuation import Mark, Rates, sum_into
+from holdfast.domain.valuation import Capital, Mark, Rates, sum_into
 
 
 class _Key(NamedTuple):
@@ -33,14 +33,14 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What NAV is counted from beside the positions. `capital` is what each account started with, in `base_currency`."""
+    """What NAV is counted from beside the positions. `capital` is what the accounts started with, in `base_currency`."""
 
     totals: Iterable[TotalRow]
     navs: Iterable[NavRow]
     marks: Mapping[str, Mark]
     now_ms: int
     max_mark_age_ms: int
-    capital: Decimal
+    capital: Capital
     base_currency: str
 
 

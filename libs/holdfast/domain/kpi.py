@@ -20,7 +20,7 @@ from holdfast.contracts.codes import PositionSide
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.money import EXACT, ONE, ZERO, add, divide, mul, sub
 from holdfast.contracts.rows import NavRow, PositionRow, TotalRow
-from holdfast.domain.valuation import Mark, Rates, sum_into, unrealized_of, value_in_settle
+from holdfast.domain.valuation import Capital, Mark, Rates, sum_into, unrealized_of, value_in_settle
 
 BUCKET_MS = 300_000
 """Five market minutes."""
@@ -36,7 +36,7 @@ _ROOT = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is known at one moment. `capital` is what each account started with, in `base_currency`."""
+    """What is known at one moment. `capital` is what the accounts started with, in `base_currency`."""
 
     positions: Sequence[PositionRow]
     totals: Sequence[TotalRow]
@@ -45,7 +45,7 @@ class Inputs:
     now_ms: int
     max_mark_age_ms: int
     accounts: Sequence[str]
-    capital: Decimal
+    capital: Capital
     base_currency: str
 
     @property
@@ -113,7 +113,9 @@ class Appraiser:
         }
         long, short = _positions(inputs, marked, symbols, why)
         fees, elsewhere = _totals(inputs, symbols)
-        capital = mul(inputs.capital, Decimal(len(inputs.all_accounts)))
+        capital = ZERO
+        for account in inputs.all_accounts:
+            capital = add(capital, inputs.capital.of(account))
         cash_by_currency = _cash(inputs)
         unrealized = _merge(symbol.unrealized for symbol in symbols.values())
         for currency in sorted({*cash_by_currency, *elsewhere, *fees, *unrealized}):
@@ -190,7 +192,7 @@ def _cash(inputs: Inputs) -> dict[str, Decimal]:
     cash = dict[str, Decimal]()
     sum_into(cash, ((row.currency, row.cash) for row in inputs.navs))
     silent = set(inputs.all_accounts) - {row.account for row in inputs.navs}
-    sum_into(cash, ((inputs.base_currency, inputs.capital) for _ in silent))
+    sum_into(cash, ((inputs.base_currency, inputs.capital.of(account)) for account in sorted(silent)))
     return cash
 
 
@@ -199,7 +201,7 @@ def _ledger_nav(inputs: Inputs) -> Decimal:
     known = {row.account: row.nav for row in inputs.navs if row.currency == inputs.base_currency}
     total = ZERO
     for account in inputs.all_accounts:
-        total = add(total, known.get(account, inputs.capital))
+        total = add(total, known.get(account, inputs.capital.of(account)))
     return total
 
 

@@ -12,6 +12,7 @@ from holdfast.domain.learning_rules import LearningRules
 from holdfast.domain.ledger_state import LedgerState, counted
 from holdfast.domain.limits import Limits
 from holdfast.domain.portfolio_rules import Portfolio
+from holdfast.domain.valuation import Capital
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Rules:
     hedging: bool = False
     hedged_symbols: frozenset[str] = frozenset()
     spot_short: bool = False
-    capital: Decimal = Decimal(100_000)
+    capital: Capital = field(default_factory=Capital)
     base_currency: str = "USDT"
     policies: PolicyTable | None = None
     """Exit policies of single accounts and symbols; None: `policy` is everybody's."""

@@ -262,13 +262,9 @@ def _total(state: LedgerState, folded: Folded, fill: Fill, settle: str, change: 
     if folded.trade is not None:
         change.trades.append(folded.trade)
     if settle == rules.base_currency:
+        began = rules.capital.of(fill.account)
         nav = state.nav.get(fill.account) or NavRow(
-            account=fill.account,
-            currency=settle,
-            cash=rules.capital,
-            nav=rules.capital,
-            high_water=rules.capital,
-            at=fill.at,
+            account=fill.account, currency=settle, cash=began, nav=began, high_water=began, at=fill.at
         )
         cash = add(nav.cash, folded.realized)
         state.put_nav(

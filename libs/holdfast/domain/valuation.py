@@ -8,7 +8,7 @@ inverse `cost - quantity / mark` in the base currency, with the sign of the side
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from holdfast.contracts.codes import Kind, PositionSide
@@ -19,6 +19,17 @@ from holdfast.domain.market import Markets, Quote
 from holdfast.domain.matching import notional, worth
 
 TWO = Decimal(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Capital:
+    """What accounts began with, in the base currency: `each` of them, but for those that have their `own`."""
+
+    each: Decimal = Decimal(100_000)
+    own: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def of(self, account: str) -> Decimal:
+        return self.own.get(account, self.each)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from holdfast.contracts.money import Positive
 from holdfast.domain.instruments import canonical
+from holdfast.domain.valuation import Capital
 from holdfast.runtime.exit_settings import ExitOverrides
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.limit_settings import LimitOverrides
@@ -45,6 +46,10 @@ class AccountSettings(Section):
     daily_loss: Positive | None = Field(
         None,
         description="Live: entries stop for the UTC day when this is lost, open positions included, in settlement currency.",
+    )
+    capital: Positive | None = Field(
+        None,
+        description="What the account began with, in ledger.base_currency: NAV counts from it. Empty: ledger.capital.",
     )
     leverage: int | None = Field(
         None, ge=1, le=125, description="Live: set at the exchange at start; empty leaves it as it is."
@@ -95,6 +100,12 @@ class AccountSettings(Section):
     @classmethod
     def _canonical(cls, symbols: list[str]) -> list[str]:
         return [canonical(symbol) for symbol in symbols]
+
+
+def capital_of(settings: "Settings") -> Capital:
+    """What each account began with, as the domain takes it."""
+    own = {name: one.capital for name, one in settings.account.items() if one.capital is not None}
+    return Capital(settings.ledger.capital, own)
 
 
 def live_accounts(settings: "Settings") -> dict[str, AccountSettings]:
