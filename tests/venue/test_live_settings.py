@@ -13,7 +13,7 @@ from holdfast.contracts.codes import OrderType
 from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
-from holdfast.runtime.live_settings import check_switch, live_accounts, patience_of, secrets_of
+from holdfast.runtime.live_settings import capital_of, check_switch, live_accounts, patience_of, secrets_of
 from holdfast.venues.live import open_live, preflight
 from holdfast.venues.protect import protects, terms_of
 from tests.venue._stage import KEY, SECRET, HandClock, venue
