@@ -1,6 +1,7 @@
 """What `/api` answers: rows and documents of plain values, made from the watcher's picture."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -63,6 +64,10 @@ def services(watcher: Watcher) -> list[Row]:
 
 def quarantine(watcher: Watcher) -> list[Row]:
     return [row.model_dump(mode="json") for row in watcher.view.quarantine.values()]
+
+
+def holds(watcher: Watcher) -> list[Row]:
+    return [asdict(hold) for hold in watcher.holds(watcher.clock.wall_ms())]
 
 
 def alerts(watcher: Watcher) -> list[Row]:
@@ -167,6 +172,7 @@ LISTS: tuple[Read, ...] = (
     ("/exit-reasons", exit_reasons, "Closed positions by exit reason: count, wins, average hold, profit."),
     ("/services", services, "Every service: beat, lag, pending, dead letters, restarts."),
     ("/quarantine", quarantine, "What is at the exchange and was not opened by Holdfast."),
+    ("/holds", holds, "Rules of the portfolio that hold entries back: since when, until when, why."),
     ("/alerts", alerts, "Open alerts, the newest word first; why one reached nobody."),
     ("/dead-letters", dead_letters, "Entries that a service could not use, newest first."),
 )

@@ -5,10 +5,9 @@ from typing import Any
 from holdfast.contracts.messages import Trade
 from holdfast.contracts.money import canonical
 from services.dashboard import api
-from services.dashboard.screen import Cells
 from services.dashboard.service import Watcher
 from services.dashboard.stories import Teller
-from services.dashboard.words import NONE, duration, money, percent, price, short_age, signed, tone
+from services.dashboard.words import NONE, Cells, duration, money, percent, price, short_age, signed, tone
 
 SHOWN_TRADES, SHOWN_LETTERS, SHOWN_VERSIONS, SHOWN_BOOKS = 100, 100, 50, 1_000
 OFF = "off"

@@ -10,23 +10,22 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from holdfast.contracts.alarms import Alert
-from holdfast.contracts.codes import AlertState, OrderState, PositionSide
+from holdfast.contracts.codes import OrderState, PositionSide
 from holdfast.contracts.money import HUNDRED, ZERO, canonical, divide, mul, sub
 from holdfast.contracts.rows import OrderRow, PositionRow
 from holdfast.domain.conditions import closing_price
 from holdfast.domain.light import CONSISTENT, CRITICAL, PARTIAL, age, missing_exits
 from holdfast.domain.protecting import resting_prices
 from holdfast.domain.valuation import unrealized_of
+from services.dashboard.attention import alerts, control_rows, holds, quarantine
 from services.dashboard.service import Picture, Watcher
-from services.dashboard.words import NONE, duration, money, percent, price, short_age, signed, tone
+from services.dashboard.words import NONE, Cells, duration, money, percent, price, short_age, signed, tone
 
-Cells = dict[str, str]
 WORDS = {CONSISTENT: "consistent", PARTIAL: "partial", CRITICAL: "critical"}
 TONES = {CONSISTENT: "good", PARTIAL: "warn", CRITICAL: "bad"}
 SHAPES = {CONSISTENT: "●", PARTIAL: "▲", CRITICAL: "■"}
 """Never colour alone: each state has a shape and a word of its own."""
-BLOCKED_SHOWN, REASONS_SHOWN, ORDERS_SHOWN, ALERTS_SHOWN = 12, 20, 100, 50
+BLOCKED_SHOWN, REASONS_SHOWN, ORDERS_SHOWN = 12, 20, 100
 LOUD_ORDER_MS = 10_000
 """An order without an end for longer is pointed at."""
 _SPAN = Decimal(100)
@@ -52,6 +51,7 @@ def screen_of(watcher: Watcher, picture: Picture) -> Screen:
             "blocked": blocked(watcher, picture),
             "services": services(picture),
             "quarantine": quarantine(watcher, picture),
+            "holds": holds(watcher, picture),
             "control": control_rows(watcher),
         },
     )  # fmt: skip
@@ -124,6 +124,7 @@ def _counts(watcher: Watcher, picture: Picture) -> Cells:
         "dead-count": str(watcher.dead_count), "dead-count@data-tone": "warn" if watcher.dead_count else "",
         "alerts@hidden": "" if watcher.alarms else "hidden", "alerts-count": str(len(watcher.alarms)),
         "quarantine@hidden": "" if watcher.view.quarantine else "hidden",
+        "holds@hidden": "" if watcher.holds(picture.now_ms) else "hidden",
     }  # fmt: skip
 
 
@@ -312,49 +313,6 @@ def _service(row: dict[str, Any]) -> Cells:
         "pending": str(row["pending"]), "oldest": duration(row["oldest_pending_ms"]) if row["pending"] else NONE, "dead": str(row["dead_letters"]),
         "restarts": str(row["restarts"]), "version": row["version"] or NONE, "armed": NONE if row["armed"] is None else str(row["armed"]),
         "complaint": complaint,
-    }  # fmt: skip
-
-
-def alerts(watcher: Watcher, picture: Picture) -> dict[str, Cells]:
-    """Open alerts: what nobody has seen first, then the gravest, then the oldest."""
-    rows = sorted(
-        watcher.alarms.values(),
-        key=lambda row: (row.state is AlertState.ACKNOWLEDGED, not row.critical, row.opened_at, row.key),
-    )
-    return {
-        row.key: _alert(row, watcher.undelivered.get(row.key, ""), picture.now_ms)
-        for row in rows[:ALERTS_SHOWN]
-    }
-
-
-def _alert(row: Alert, undelivered: str, now_ms: int) -> Cells:
-    seen = row.state is AlertState.ACKNOWLEDGED
-    called = "kept silent" if row.silent else f"called {row.times} times" if row.times > 1 else "called once"
-    return {
-        "row@data-tone": "" if seen else "bad" if row.critical else "warn", "event": row.event.value.replace("_", " "), "text": row.text,
-        "state": f"seen by {row.by}" if seen else row.state.value, "since": short_age(max(0, now_ms - row.opened_at)), "called": called,
-        "undelivered": f"could not be delivered: {undelivered}" if undelivered else "", "ack@hidden": "hidden" if seen else "",
-    }  # fmt: skip
-
-
-def quarantine(watcher: Watcher, picture: Picture) -> dict[str, Cells]:
-    return {
-        row.quarantine_id: {
-            "row@data-tone": "warn", "symbol": row.symbol, "account": f"{row.account}/{row.exchange}", "side": row.side.value if row.side else NONE,
-            "quantity": canonical(row.quantity), "price": price(row.price), "why": row.why, "age": short_age(picture.now_ms - row.at),
-        }
-        for row in watcher.view.quarantine.values()
-    }  # fmt: skip
-
-
-def control_rows(watcher: Watcher) -> dict[str, Cells]:
-    """The trading state of every scope that was ever set."""
-    return {
-        f"{row.scope.value}-{row.target}": {
-            "row@data-tone": {"active": "", "reduce_only": "warn", "halted": "bad"}[row.state.value], "scope": f"{row.scope.value} {row.target}".strip(),
-            "state": row.state.value.replace("_", "-"), "by": row.by, "why": row.why or NONE, "at@data-ms": str(row.at),
-        }
-        for row in watcher.view.control.values()
     }  # fmt: skip
 
 

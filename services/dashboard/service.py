@@ -20,6 +20,7 @@ from holdfast.domain import kpi
 from holdfast.domain.instruments import tick_of_book
 from holdfast.domain.learning_rules import LearningRules, own_values
 from holdfast.domain.light import Beat, Light, LightInputs, Limits, armed_by, light
+from holdfast.domain.portfolio_rules import Hold, Portfolio, all_holds
 from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.valuation import Capital, Marks, Rates
 from holdfast.domain.view import LedgerView
@@ -27,6 +28,7 @@ from holdfast.domain.watch import Changes, Seen, Services, Trades, watched
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.exit_settings import policy_table
 from holdfast.runtime.learner_settings import learning_rules
+from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.live_settings import capital_of
 from holdfast.runtime.settings import Settings
 
@@ -55,6 +57,7 @@ class Options:
     own: Mapping[str, Decimal] = field(default_factory=dict)
     """The policy's own thresholds."""
     learning: LearningRules = field(default_factory=LearningRules)
+    portfolio: Portfolio = field(default_factory=Portfolio)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -66,7 +69,7 @@ class Options:
         )
         return cls(
             limits, tuple(settings.accounts), capital_of(settings), settings.ledger.base_currency, settings.scanner.bad_print_pct,
-            own_values(policy_table(settings).default), learning_rules(settings.learner),
+            own_values(policy_table(settings).default), learning_rules(settings.learner), portfolio_of(settings),
         )  # fmt: skip
 
 
@@ -337,6 +340,10 @@ class Watcher:
             orders=list(view.orders.values()), seen=self.changes.seen,
             services=self.services.table(beats, now, limits), kpis=self._kpis(positions, now),
         )  # fmt: skip
+
+    def holds(self, now: int) -> list[Hold]:
+        """The rules of the portfolio that hold entries back at *now*, wall ms."""
+        return all_holds(self.view.risk, self.view.books.values(), self.options.portfolio, now)
 
     def _kpis(self, positions: list[PositionRow], now: int) -> kpi.Kpis | None:
         if not self.view.is_loaded:

@@ -5,6 +5,8 @@ from decimal import Decimal
 from holdfast.contracts.money import ZERO, canonical
 from holdfast.domain.light import age
 
+Cells = dict[str, str]
+"""Name -> text; see `services.dashboard.screen`."""
 NONE = "–"
 
 

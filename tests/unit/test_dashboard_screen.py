@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from holdfast.contracts.alarms import Alert
 from holdfast.contracts.codes import OrderState
 from holdfast.contracts.messages import Trade
+from holdfast.contracts.portfolio import RiskRow
 from holdfast.contracts.rows import ControlRow, QuarantineRow
 from holdfast.contracts.streams import ALERT, HEARTBEAT, LEDGER_TRADE, ORDER_BLOCKED
+from holdfast.domain.portfolio_rules import Portfolio, PortfolioRules
 from holdfast.domain.valuation import Capital
 from services.dashboard import api
 from services.dashboard.screen import Screen, difference, whole
@@ -171,6 +173,24 @@ async def test_services_with_restarts_and_complaints():
     )
     assert row["row@data-tone"] == "warn"
     assert [(mark.kind, mark.text) for mark in hand.watcher.events] == [("restart", "ledger started again")]
+
+
+async def test_what_holds_entries_back_is_shown_with_its_reason_and_its_end():
+    rules = Portfolio(default=PortfolioRules(loss_streak=3, loss_streak_pause_ms=3_600_000))
+    row = RiskRow(account="main", losses=3, lost_at=T0)
+    hand = await Hand(portfolio=rules).well(risk=[row])
+    screen = hand.screen()
+
+    ((name, cells),) = screen.lists["holds"].items()
+    assert (name, cells["scope"], cells["rule"]) == ("main-loss_streak", "main", "loss streak")
+    assert "the last 3 trades of account main lost" in cells["why"]
+    assert (cells["until"], cells["until-at@data-ms"]) == ("", str(T0 + 3_600_000))
+    assert screen.cells["holds@hidden"] == ""
+    assert api.holds(hand.watcher)[0]["code"] == "loss_streak"
+
+    hand.clock.now = T0 + 3_600_000
+    assert hand.screen().lists["holds"] == {}
+    assert hand.screen().cells["holds@hidden"] == "hidden"
 
 
 async def test_quarantine_and_trading_states_are_shown():
