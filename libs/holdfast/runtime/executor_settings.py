@@ -43,7 +43,7 @@ class ExecutorSettings(Section):
     )
     lease_s: float = Field(
         5.0,
-        ge=2,
+        ge=3,
         le=60,
         description="An executor that waits beside another, on another machine, takes over after so long a silence, in s.",
     )
