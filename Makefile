@@ -23,7 +23,7 @@ test: lint types sim suite ## install what tests need; linters, types, layers, a
 check: test ## the same; what CI runs
 
 suite: .venv/.dev ## the tests alone, three files at a time
-	$(BIN)/python -m pytest -n 3 --dist loadscope
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: .venv/.dev ## style, layers
 	$(BIN)/ruff check .

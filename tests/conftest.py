@@ -6,9 +6,30 @@ into a regression test, and `HYPOTHESIS_PROFILE=search` looks ten times as long 
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "random"))
+
+LONGEST_FIRST = (
+    "tests/integration/test_recipes",
+    "tests/chaos",
+    "tests/integration",
+    "tests/browser",
+    "tests/simulation",
+    "tests/venue",
+)
+"""Modules that take minutes, most of it waiting: begun last, one of them would be what everybody waits for (`--no-loadscope-reorder`)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first; in whatever order otherwise."""
+    items.sort(
+        key=lambda item: next(
+            (rank for rank, name in enumerate(LONGEST_FIRST) if item.nodeid.startswith(name)),
+            len(LONGEST_FIRST),
+        )
+    )
