@@ -84,7 +84,7 @@ def main(url: str, directory: str, seed: str) -> int:
         if child == 0:
             doomed = Doomed(Path(directory) / "inbox.db", random.Random(life))
             patch(doomed)
-            app = service(url, Path(directory), doomed, batch=8, bus={"max_deliveries": 50})
+            app = service(url, Path(directory), doomed, batch=4, bus={"max_deliveries": 50})
             os._exit(asyncio.run(live(app, doomed)))
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) == 0:
