@@ -89,7 +89,7 @@ def status(directory: Dir = None, config: Config = None, as_json: Json = False) 
     if view.is_loaded:
         closed = sum(total.trades for total in view.totals.values())
         print(
-            f"{len(view.positions)} open positions, {len(view.orders)} live orders, {closed} closed trades, ledger at {view.seq} (store {view.store_id})"
+            f"open positions: {len(view.positions)}, live orders: {len(view.orders)}, closed trades: {closed}; ledger at {view.seq} (store {view.store_id})"
         )
     for row in view.control.values():
         if row.state != "active":
