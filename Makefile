@@ -17,13 +17,14 @@ help: ## this list
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
 
-test: WORLDS = --seeds 100
-test: lint types sim suite ## install what tests need; linters, types, layers, a hundred simulated worlds, the whole suite
+test: lint ## install what tests need; linters, types, layers, a hundred simulated worlds, the whole suite
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target types sim WORLDS="--seeds 100"
+	$(MAKE) --no-print-directory suite
 
 check: test ## the same; what CI runs
 
-suite: .venv/.dev ## the tests alone, three files at a time
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+suite: .venv/.dev ## the tests alone, four files at a time
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 lint: .venv/.dev ## style, layers
 	$(BIN)/ruff check .
