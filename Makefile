@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up install exchange dev test check suite lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
+.PHONY: help up install exchange dev test check suite long lint types fmt lock bench sim drill load soak audit fuzz docs screenshots tail restart status clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -17,14 +17,17 @@ help: ## this list
 up: .venv/.runtime ## install, then run everything with a demonstration; Ctrl-C ends it cleanly
 	$(BIN)/holdfast up --demo
 
-test: lint ## install what tests need; linters, types, layers, a hundred simulated worlds, the whole suite
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target types sim WORLDS="--seeds 100"
+test: lint ## install what tests need; linters, types, layers, fifty simulated worlds, the whole suite
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target types sim WORLDS="--seeds 50"
 	$(MAKE) --no-print-directory suite
 
 check: test ## the same; what CI runs
 
 suite: .venv/.dev ## the tests alone, four files at a time
 	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
+
+long: .venv/.dev ## the tests of minutes that `make test` leaves out: executors killed, paused and silent as processes
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m long
 
 lint: .venv/.dev ## style, layers
 	$(BIN)/ruff check .

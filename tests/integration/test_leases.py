@@ -197,6 +197,7 @@ def serving(machines):
     return first, second
 
 
+@pytest.mark.long
 def test_a_second_executor_waits_and_takes_over_within_seconds_of_the_firsts_death(machines):
     first, _ = serving(machines)
     machines.want(5)
@@ -237,6 +238,7 @@ def test_one_that_was_paused_is_refused_and_sends_nothing_late_and_nothing_that_
     assert arrived.keys() == {key for key, row in orders.items() if row["state"] == "filled"}
 
 
+@pytest.mark.long
 def test_in_one_directory_the_lock_decides(machines):
     first = machines.begin("first")
     machines.wait(lambda: machines.leader() == 1, 30)

@@ -133,6 +133,7 @@ def test_each_account_trades_at_its_own_venue_within_its_own_limits(desk_of):
     desk.wait(lambda: desk.held() == ({}, {"main": 0, "second": 0}), 30)
 
 
+@pytest.mark.long
 def test_a_venue_that_falls_silent_stops_its_own_entries_and_nobody_elses_exits(desk_of):
     desk = desk_of()
     for account in (*LIVE, "third"):
@@ -147,6 +148,7 @@ def test_a_venue_that_falls_silent_stops_its_own_entries_and_nobody_elses_exits(
     desk.wait(lambda: desk.held()[1]["second"] == 0 and "second" not in desk.held()[0], 60)
 
 
+@pytest.mark.long
 def test_a_venue_that_is_silent_from_the_start_holds_up_nobody_and_its_exits_wait_for_it(desk_of):
     before = desk_of()
     before.opened("second")

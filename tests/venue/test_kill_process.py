@@ -5,6 +5,7 @@ import pytest
 from tests.venue._kills import play, world
 
 
+@pytest.mark.long
 @pytest.mark.redis
 @pytest.mark.timeout(280)
 async def test_an_executor_process_that_is_killed_leaves_nothing_doubled_lost_or_unresolved(tmp_path):

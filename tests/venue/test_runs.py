@@ -9,10 +9,10 @@ from holdfast.venues.port import OutcomeKind
 from tests.venue._runs import PATIENCE_MS, STEPS, History, Tally, several
 from tests.venue._world import bench, started
 
-SEEDS = 20
+SEEDS = 12
 
 
-@pytest.mark.parametrize("first", range(0, 40, SEEDS))
+@pytest.mark.parametrize("first", range(0, 24, SEEDS))
 async def test_nothing_is_ordered_twice_and_nothing_is_lost(first):
     tally = Tally()
     await several(range(first, first + SEEDS), STEPS, tally.take)
