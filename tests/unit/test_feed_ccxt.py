@@ -45,6 +45,7 @@ class FakeExchange:
         load=None,
     ):
         self.has, self.markets, self.closed = dict.fromkeys(has, True), None, 0
+        self.tickers = {}
         self._watch, self._fetch, self._names, self._load = list(watch), list(fetch), markets, load
         self.watched, self.fetched = [], []
 
@@ -111,6 +112,22 @@ async def test_the_websocket_gives_ticks_in_wall_time():
     assert source.warnings() == []
     await source.close()
     assert exchange.closed == 1
+
+
+async def test_a_symbol_that_moves_all_the_time_hides_no_other():
+    """The client answers with what moved first; what came right behind it is in no answer, and is kept beside."""
+
+    class Busy(FakeExchange):
+        async def watch_tickers(self, symbols):
+            answer = await super().watch_tickers(symbols)
+            for other in symbols[1:]:
+                self.tickers[other] = ticker(other, last=2500 + len(self.watched))
+            return answer
+
+    exchange = Busy([{"BTC/USDT": ticker(last=1)}, {"BTC/USDT": ticker(last=2)}, "silence"])
+    sink, _ = await hear(exchange, symbols=("BTC/USDT", "ETH/USDT"), most=4)
+    told = [(tick.symbol, int(tick.last)) for tick in sink.ticks]
+    assert told == [("BTC/USDT", 1), ("ETH/USDT", 2501), ("BTC/USDT", 2), ("ETH/USDT", 2502)]
 
 
 async def test_a_perpetual_is_asked_for_by_its_own_name_and_told_by_the_canonical_one():

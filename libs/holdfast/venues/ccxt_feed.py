@@ -37,6 +37,8 @@ class Exchange(Protocol):
     has: Mapping[str, Any]
     urls: dict[str, Any]
     markets: Mapping[str, Any] | None
+    tickers: Mapping[str, Mapping[str, Any]] | None
+    """The latest of each symbol, whoever has waited for it."""
 
     async def load_markets(self) -> Any: ...
     async def watch_tickers(self, symbols: list[str]) -> Mapping[str, Any]: ...
@@ -121,7 +123,11 @@ class CcxtFeed:
             raise Terminal(f"feed ccxt:{self._name}: the exchange has no {', '.join(unknown)}", EXIT_CONFIG)
 
     async def _watch(self, exchange: Exchange) -> AsyncGenerator[list[Quote], None]:
-        """One call that waits for all symbols where the exchange offers it, else one for each; TimeoutError when silent."""
+        """One call that waits for all symbols where the exchange offers it, else one for each; TimeoutError when silent.
+
+        Such a call answers with the one symbol that moved first, and what others said before the next call is in nobody's answer.
+        So everything that has moved is taken from where the client keeps it, once the next call waits.
+        """
         calls: list[Callable[[], Awaitable[Mapping[str, Any]]]]
         if exchange.has.get("watchTickers"):
             calls = [lambda: exchange.watch_tickers(self._symbols)]
@@ -129,16 +135,29 @@ class CcxtFeed:
             calls = [lambda symbol=symbol: exchange.watch_ticker(symbol) for symbol in self._symbols]  # type: ignore[misc]
         waiting: dict[asyncio.Future[Any], Callable[[], Awaitable[Mapping[str, Any]]]]
         waiting = {asyncio.ensure_future(call()): call for call in calls}
+        seen: dict[str, Mapping[str, Any]] = {}
         try:
             while True:
                 for task in await self._first(set(waiting)):
                     call = waiting.pop(task)
                     tickers = task.result()
                     waiting[asyncio.ensure_future(call())] = call
-                    if quotes := self._quotes(_tickers(tickers)):
+                    await asyncio.sleep(0)  # until it waits
+                    if quotes := self._quotes(self._moved(exchange, tickers, seen)):
                         yield quotes
         finally:
             await _cancel(waiting)
+
+    def _moved(
+        self, exchange: Exchange, answer: Mapping[str, Any], seen: dict[str, Mapping[str, Any]]
+    ) -> list[Mapping[str, Any]]:
+        """The tickers that have come since the last call, those that *answer* does not name included."""
+        kept = exchange.tickers or {}
+        found = {str(one.get("symbol")): one for one in _tickers(answer)}
+        found |= {symbol: kept[symbol] for symbol in self._symbols if symbol in kept}
+        moved = [one for symbol, one in found.items() if seen.get(symbol) is not one]
+        seen |= found
+        return moved
 
     async def _first(self, waiting: set["asyncio.Future[Any]"]) -> set["asyncio.Future[Any]"]:
         silence = asyncio.ensure_future(self._clock.sleep(SILENT_AFTER_S))
