@@ -6,6 +6,7 @@ a guard stands where a request goes to the socket, behind the rate limiter, and 
 ours; and, for the simulated venue, its addresses are replaced. This module and `ccxt_feed` are the only ones that import it.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -104,6 +105,7 @@ class Clients:
             raise Terminal(f"ccxt would repeat orders by itself: {', '.join(retries)} is not 0", EXIT_CONFIG)
         if url:
             client.urls["api"] = moved(client.urls["api"], url)
+            client.timeout_on_exit = 0  # ccxt waits that long for the end of encrypted connections
         client.fetch = self._guarded(client.fetch)
         client.handle_errors = _noting(client.handle_errors)
         return client
@@ -145,11 +147,12 @@ class Clients:
             client.options |= {name: self.read.options[name] for name in _LEARNT if name in self.read.options}
 
     async def close(self) -> None:
-        for client in (self.trade, self.leave, self.read):
-            try:
-                await client.close()
-            except self.errors as error:
-                log.warning("closing a client: %s", type(error).__name__)
+        clients = (self.trade, self.leave, self.read)
+        ends = await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+        for error in (end for end in ends if end is not None):
+            if not isinstance(error, self.errors):
+                raise error
+            log.warning("closing a client: %s", type(error).__name__)
 
 
 def _noting(handle_errors: Callable[..., Any]) -> Callable[..., Any]:

@@ -174,7 +174,7 @@ class CcxtVenue(AccountReads):
             if row.post_only:
                 given["postOnly"] = True
             else:
-                given["timeInForce"] = _TIMES[row.time_in_force]
+                given.setdefault("timeInForce", _TIMES[row.time_in_force])
         return given
 
     async def cancel(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:  # noqa: ARG002 - a cancel is never too late
