@@ -46,9 +46,7 @@ def adopt(
     as_json: Json = False,
 ) -> None:
     """Take over the positions in FILE, or what is in quarantine as ID: show it, then record it. Twice records once."""
-    from holdfast.domain.settle import IN_QUARANTINE
-
-    if not file.exists() and file.name.startswith(IN_QUARANTINE):
+    if not file.exists() and _names_quarantine(file.name):
         quarantine(
             [file.name], adopt=True, yes=yes, wait=wait, directory=directory, config=config, as_json=as_json
         )
@@ -82,6 +80,12 @@ def adopt(
             if new
             else "everything is recorded already"
         )
+
+
+def _names_quarantine(name: str) -> bool:
+    from holdfast.domain.settle import IN_QUARANTINE
+
+    return name.startswith(IN_QUARANTINE)
 
 
 def _read(file: Path) -> "list[Mapping[str, Any]]":
