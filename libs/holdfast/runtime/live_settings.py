@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PAPER = "paper"
 LEAST_SWITCH_S = 10
-SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim)(:\d+)?)?$"
-"""Where a simulated venue may be, or nothing: keys of an exchange never go anywhere else."""
+SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim(-[a-z0-9]+)?)(:\d+)?)?$"
+"""Where a simulated venue may be (`venue-sim`, or `venue-sim-` and a word: containers), or nothing: keys of an exchange never go anywhere else."""
 
 
 class AccountSettings(Section):
@@ -99,6 +99,14 @@ class AccountSettings(Section):
         le=3600,
         description="Live: after so many s without a word from the executor the exchange cancels entries that rest there; 0: never; empty: 60 where it can be told so for one symbol, else 0.",
     )
+    adopt: list[str] = Field(
+        default_factory=list,
+        description="Live: symbols on which positions that others open are taken in at once, with exits from policy.",
+    )
+    flatten: list[str] = Field(
+        default_factory=list,
+        description="Live: symbols on which positions that others open are taken in and closed at market, where nothing of ours is held.",
+    )
     answer_ms: int = Field(
         3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
     )
@@ -110,7 +118,7 @@ class AccountSettings(Section):
             raise ValueError(f"0, or at least {LEAST_SWITCH_S} s: a slow answer is no death")
         return dead_man_s
 
-    @field_validator("symbols")
+    @field_validator("symbols", "adopt", "flatten")
     @classmethod
     def _canonical(cls, symbols: list[str]) -> list[str]:
         return [canonical(symbol) for symbol in symbols]
@@ -194,6 +202,11 @@ def _wrong(settings: "Settings", name: str) -> Iterator[str]:
         yield f"{section} exchange: name the exchange, like binanceusdm"
     if not one.symbols:
         yield f"{section} symbols: list what this account trades"
+    for setting in ("adopt", "flatten"):
+        if apart := [symbol for symbol in getattr(one, setting) if symbol not in one.symbols]:
+            yield f"{section} {setting}: {', '.join(apart)} not among the symbols that this account trades"
+    if both := [symbol for symbol in one.adopt if symbol in one.flatten]:
+        yield f"{section} adopt, flatten: {', '.join(both)} cannot be kept and closed"
     if one.max_notional is None:
         yield f"{section} max_notional: set the most that positions and entries may come to; there is no default for real money"
     if one.daily_loss is None:

@@ -147,12 +147,13 @@ class Clients:
             client.options |= {name: self.read.options[name] for name in _LEARNT if name in self.read.options}
 
     async def close(self) -> None:
+        """All at once: each takes a quarter of a second."""
         clients = (self.trade, self.leave, self.read)
-        ends = await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
-        for error in (end for end in ends if end is not None):
-            if not isinstance(error, self.errors):
-                raise error
-            log.warning("closing a client: %s", type(error).__name__)
+        for ended in await asyncio.gather(*(client.close() for client in clients), return_exceptions=True):
+            if isinstance(ended, self.errors):
+                log.warning("closing a client: %s", type(ended).__name__)
+            elif ended is not None:
+                raise ended
 
 
 def _noting(handle_errors: Callable[..., Any]) -> Callable[..., Any]:

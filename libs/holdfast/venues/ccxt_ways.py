@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.contracts.codes import OrderType, TimeInForce
+from holdfast.contracts.money import canonical
 from holdfast.contracts.rows import OrderRow
 from holdfast.domain.coins import OLDEST_MS
 from holdfast.venues.capabilities import Capability
@@ -23,6 +24,7 @@ ON_ITS_WAY_MS = 5_000
 """How much further ahead a time has to lie that the exchange shall keep: the order may arrive so late."""
 SKEW_MS = 2_000
 """How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
+_TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
 
 
 class Ways:
@@ -63,6 +65,33 @@ class Ways:
         answer = await read.fapiPrivatePostCountdownCancelAll(given)
         if str(answer.get("countdownTime")) != str(ms):
             raise VenueUnreadable(f"the exchange does not say that it counts down {ms} ms")
+
+    def parameters(self, row: OrderRow, *, hedged: bool) -> dict[str, Any]:
+        """Everything of a send that is no argument of its own."""
+        given: dict[str, Any] = {"clientOrderId": self.named(row.order_id), **self.of_send(row)}
+        if row.reduce_only and self.capability.reduces and not hedged:
+            given["reduceOnly"] = True
+        if hedged:
+            given["hedged"], given["reduceOnly"] = True, row.reduce_only
+        if row.stop_price is not None:
+            given["stopLossPrice"] = canonical(row.stop_price)
+        if row.type is OrderType.LIMIT:
+            if row.post_only:
+                given["postOnly"] = True
+            else:
+                given.setdefault("timeInForce", _TIMES[row.time_in_force])
+        return given
+
+    def is_apart(self, row: OrderRow) -> bool:
+        """Whether it is a stop, and stops live at endpoints of their own and become other orders."""
+        return row.stop_price is not None and self.capability.algo_orders
+
+    def has_triggered(self, found: Row) -> bool:
+        """Whether a stop that is kept among the ordinary orders has met its price: then it works on the book, and says since when."""
+        info = found.get("info") or {}
+        if (since := info.get("workingTime")) is None:
+            return info.get("isWorking") is True
+        return str(since).isdecimal() and int(since) > 0
 
     async def find(self, theirs: str, name: str, since: int) -> Row | None:
         """By its name; where that shows nothing, among the open orders, and among all from *since*, ms. None: no read shows it."""
@@ -217,6 +246,10 @@ class KrakenWays(Ways):
         answer = await self.clients.read.cancel_all_orders_after(ms)
         if not isinstance(answer.get("result"), dict):
             raise VenueUnreadable("the exchange does not say that it counts down")
+
+    def has_triggered(self, found: Row) -> bool:
+        """It stays `open`, and only its flags tell."""
+        return "stopped" in str((found.get("info") or {}).get("misc") or "").split(",")
 
     async def find(self, theirs: str, name: str, since: int) -> Row | None:  # noqa: ARG002 - both lists go by the name
         """Open orders first: what ends in between is then among the ended ones."""
