@@ -17,10 +17,16 @@ from venue_sim.kraken_door import KrakenDoor
 from venue_sim.kraken_rows import balance_rows, execution_row
 from venue_sim.market import Quote, Spec
 from venue_sim.matching import Tell
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 from venue_sim.wallet import Habits, Spot
 
-HABITS = Habits(Decimal("0.004"), Decimal("0.0025"), fee_in_quote=True, refuses_post_only=False)
+HABITS = Habits(
+    Decimal("0.004"),
+    Decimal("0.0025"),
+    fee_in_quote=True,
+    refuses_post_only=False,
+    refuses_passed_stops=False,
+)
 _STEP, _LEAST = Decimal("0.00000001"), Decimal("0.5")
 SPECS = (
     Spec("XBTUSDT", "XXBT", step=_STEP, least=Decimal("0.00005"), least_notional=_LEAST),
@@ -39,7 +45,7 @@ WORDS: Mapping[Why, str] = {
     Why.BELOW_NOTIONAL: "EOrder:Cost minimum not met",
     Why.NO_MONEY: "EOrder:Insufficient funds",
     Why.DUPLICATE: "EOrder:Duplicate cl_ord_id",
-    Why.WOULD_TRIGGER: "EOrder:Invalid price",
+    Why.TOO_MANY: "EOrder:Orders limit exceeded",
     Why.NOT_OPEN: "EOrder:Unknown order",
     Why.NO_ORDER: "EOrder:Invalid order",
 }
@@ -151,8 +157,10 @@ class V2Line:
         spec = self._dialect.exchange.specs[order.ask.symbol]
         return execution_row(order, trade, spec, self._dialect.desk.userrefs.get(order.number))
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
-        told = []
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:
+        told: list[Document] = []
+        if isinstance(order, Algo):
+            return told
         if "executions" in self._sequences:
             told.append(self._message("executions", [self._row(order, trade)], "update"))
             if trade is not None and not order.is_open:

@@ -17,7 +17,7 @@ from venue_sim.errors import Refusal, Why
 from venue_sim.market import Quote, Spec
 from venue_sim.orders import STOPS, Algo, Ask, Order, Trade
 
-Tell = Callable[[Order, Trade | None], None]
+Tell = Callable[[Order | Algo, Trade | None], None]
 DAY_MS = 24 * 3600 * 1000
 ALL = ""
 """The name under which a countdown is for every symbol."""
@@ -33,7 +33,9 @@ class Settled:
 
 
 class Matching(ABC):
-    """See the module. *clock* gives the time in ms; *tell* hears of every order that changed, and of its trade, if it was one."""
+    """See the module. *clock* gives the time in ms; *tell* hears of every order, conditional or not, that changed, and of its
+    trade, if it was one.
+    """
 
     def __init__(
         self, clock: Callable[[], int], *, specs: Iterable[Spec], tell: Tell | None = None, first: int = 1_000
@@ -105,6 +107,7 @@ class Matching(ABC):
         """The touch has moved: conditional orders trigger, resting ones fill. Raises Refusal for an unknown symbol."""
         if symbol not in self.specs:
             raise Refusal(Why.UNKNOWN_SYMBOL)
+        self.tick()
         self.quotes[symbol] = quote
         day = self.clock() // DAY_MS
         if self._first.get(symbol, (-1, None))[0] != day:
@@ -115,12 +118,14 @@ class Matching(ABC):
                 self._match(order, maker=True)
 
     def tick(self) -> None:
-        """Time has passed: countdowns that have run out cancel what is open."""
+        """Time has passed: countdowns that have run out have canceled what was open then, and orders with a time of their own have ended."""
         now = self.clock()
-        for symbol, until in list(self.countdowns.items()):
+        for order in [one for one in self.orders.values() if one.is_open and 0 < one.ask.till <= now]:
+            self._end(order, "EXPIRED", at=order.ask.till)
+        for symbol, until in sorted(self.countdowns.items(), key=lambda item: item[1]):
             if now >= until:
                 del self.countdowns[symbol]
-                self.cancel_all(symbol)
+                self.cancel_all(symbol, at=until)
 
     # -- orders ------------------------------------------------------------------------------------------------------------
 
@@ -166,11 +171,11 @@ class Matching(ABC):
         self._end(order, "CANCELED", "User requested")
         return order
 
-    def cancel_all(self, symbol: str = ALL) -> list[Order]:
-        """What was open, and is no more."""
+    def cancel_all(self, symbol: str = ALL, at: int | None = None) -> list[Order]:
+        """What was open, and is no more, since *at*."""
         ended = [one for one in self.orders.values() if one.is_open and symbol in (ALL, one.ask.symbol)]
         for order in ended:
-            self._end(order, "CANCELED", "User requested")
+            self._end(order, "CANCELED", "User requested", at=at)
         return ended
 
     def cancel_conditionals(self, symbol: str) -> None:  # noqa: B027 - most venues keep stops among the others
@@ -281,11 +286,11 @@ class Matching(ABC):
         self.trades.append(trade)
         self._say(order, trade)
 
-    def _end(self, order: Order, status: str, reason: str = "") -> None:
-        order.status, order.updated, order.reason = status, self.clock(), reason
+    def _end(self, order: Order, status: str, reason: str = "", at: int | None = None) -> None:
+        order.status, order.updated, order.reason = status, self.clock() if at is None else at, reason
         self._say(order, None)
 
-    def _say(self, order: Order, trade: Trade | None) -> None:
+    def _say(self, order: Order | Algo, trade: Trade | None) -> None:
         if self._tell is not None:
             self._tell(order, trade)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from venue_sim.account import BOTH, ZERO
+from venue_sim.errors import Refusal
 
 OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
 LIVE_ALGO = frozenset({"NEW"})
@@ -26,6 +27,8 @@ class Ask:
     close_position: bool = False
     position_side: str = BOTH
     trigger: Decimal | None = None
+    till: int = 0
+    """When the venue ends it by itself, ms; 0: never."""
 
     @property
     def buys(self) -> bool:
@@ -46,6 +49,8 @@ class Order:
     visible_from: int = 0
     waiting: bool = False
     """A stop that is kept among the ordinary orders, and whose price has not come: open, and in no book."""
+    triggered_at: int = 0
+    """Of such a stop: when its price came."""
     reason: str = ""
     """Why it has ended, where a venue says so."""
 
@@ -69,6 +74,9 @@ class Algo:
     status: str = "NEW"
     order: int = 0
     """The ordinary order that it has become."""
+    triggered_at: int = 0
+    refused: Refusal | None = None
+    """Why it came to nothing once its price had come."""
     visible_from: int = 0
 
     @property

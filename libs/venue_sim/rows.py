@@ -52,7 +52,7 @@ def order_row(order: Order) -> Row:
         "cumQty": plain(order.filled), "cumQuote": f"{order.value:.5f}", "timeInForce": ask.time_in_force, "type": ask.type,
         "reduceOnly": ask.reduce_only, "closePosition": False, "side": ask.side, "positionSide": ask.position_side, "stopPrice": "0",
         "workingType": "CONTRACT_PRICE", "priceProtect": False, "origType": ask.type, "priceMatch": "NONE",
-        "selfTradePreventionMode": "EXPIRE_MAKER", "goodTillDate": 0, "time": order.at, "updateTime": order.updated,
+        "selfTradePreventionMode": "EXPIRE_MAKER", "goodTillDate": ask.till, "time": order.at, "updateTime": order.updated,
     }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def algo_row(algo: Algo) -> Row:
         "algoStatus": algo.status, "actualOrderId": str(algo.order) if algo.order else "", "triggerPrice": plain(ask.trigger or ZERO),
         "price": plain(ask.price or ZERO), "icebergQuantity": None, "selfTradePreventionMode": "EXPIRE_MAKER",
         "workingType": "CONTRACT_PRICE", "priceMatch": "NONE", "closePosition": ask.close_position, "priceProtect": False,
-        "reduceOnly": ask.reduce_only, "createTime": algo.at, "updateTime": algo.updated, "triggerTime": 0, "goodTillDate": 0,
+        "reduceOnly": ask.reduce_only, "createTime": algo.at, "updateTime": algo.updated, "triggerTime": algo.triggered_at, "goodTillDate": 0,
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ The one rule that everything here serves: an order is sent once, by the incarnat
 and never sent; that one is absent is believed only of look-ups later than `send_by` and the venue's own delays.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.contracts.codes import Code, OrderState, OrderType, Role, StatusKind, TimeInForce
@@ -68,6 +68,8 @@ class Dispatcher:
         """Accepted, not told yet: order id -> (when to tell, venue order id)."""
         self._cancels: dict[str, int] = {}
         self.lookups: dict[str, _LookUp] = {}
+        self.explained: Callable[[OrderRow, VenueOrder], VenueOrder] = lambda _, order: order
+        """What else is known of an order's end than the venue says."""
         self.compare_soon = False
         """An exchange has refused or cut an exit: perhaps there is less left to close than we believe."""
         self.missing: dict[str, str] = {}
@@ -103,15 +105,13 @@ class Dispatcher:
 
     def _forget(self, order_id: str) -> None:
         """The order has ended. That it was sent is remembered: a rewound bus may show it as RESERVED once more."""
-        for table in (
-            self._quiet,
-            self._cancels,
-            self.lookups,
-            self.missing,
-            self.triggered,
-            self._desk.asked,
-        ):
+        tables = self._quiet, self._cancels, self.lookups, self.missing, self.triggered, self._desk.asked
+        for table in tables:
             table.pop(order_id, None)
+
+    def cancel(self, order_id: str) -> None:
+        """Ask the venue for it, until the order has ended."""
+        self._cancels.setdefault(order_id, self._clock.monotonic_ms())
 
     def look_up_soon(self, order_id: str) -> None:
         self.lookups.setdefault(order_id, _LookUp(self._clock.monotonic_ms()))
@@ -241,6 +241,7 @@ class Dispatcher:
             self.triggered.setdefault(order.order_id, self._clock.wall_ms())
 
     def _end(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
+        order = self.explained(row, order)
         kind = ENDS.get(order.state)
         if kind is None:
             return []

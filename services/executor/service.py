@@ -36,6 +36,7 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.resting import Resting
 from services.executor.taking_in import TakingIn
 from services.executor.terms import live_of, stops_of, terms_of
 from services.executor.way_out import WayOut
@@ -80,6 +81,7 @@ class Executor:
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
+        self.resting = Resting(settings, clock, view, self.guard, self.dispatcher, self.reconciler)
         coins = self.reconciler.coins
         self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed)
         self.intake = Intake(
@@ -310,8 +312,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
-        outputs += self.intake.release()
-        outputs += self.keeper.run() + self.marking.due()
+        outputs += self.intake.release() + self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
 
@@ -325,6 +326,7 @@ class Executor:
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
+        await self.resting.run(keys)
         return outputs + self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
@@ -365,6 +367,7 @@ class Executor:
                 "live_orders": str(len(self._view.orders)),
                 "looked_up": str(len(self.dispatcher.lookups)),
                 "prices": str(len(self.prices)),
+                "dead_man": self.resting.dead_man.told()[:1000],
                 EPOCHS: written(self.intake.epochs),
                 APART: self._apart,
             },
@@ -385,6 +388,7 @@ class Executor:
             *self.dispatcher.missing.values(),
             *self.reconciler.warnings(),
             *self.keeper.warnings(),
+            *self.resting.dead_man.warnings(),
         ]
         oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
         if oldest > SLOW_ANSWER_MS:
