@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from holdfast.contracts.messages import Fill
-from holdfast.contracts.money import ZERO, add
+from holdfast.contracts.money import ZERO, add, sub
 from holdfast.contracts.rows import PositionRow, book_id
 from holdfast.domain.coins import Place, Recorded, Trades, covered, recorded_of, sales_that_explain, shortages
 from holdfast.domain.position import base_of, signed
@@ -27,6 +27,8 @@ class Coins:
         self._clock, self._view, self._guard = clock, view, guard
         self._read_at: dict[Key, int] = {}
         self._balances: dict[Key, Mapping[str, tuple[Decimal, Decimal]]] = {}
+        self._held: dict[Key, Mapping[str, Decimal]] = {}
+        """What the ledger held when they were read, by symbol."""
         self._enough_at: dict[tuple[Key, str], int] = {}
         """When the account was last seen to have as many coins as our positions need, wall ms."""
         self._short: dict[Key, dict[str, Decimal]] = {}
@@ -40,7 +42,7 @@ class Coins:
     async def read(self, key: Key) -> None:
         """The balances. First, because what is sold between the two reads must not look like coins that are gone."""
         self._balances.pop(key, None)
-        self._read_at[key] = self._clock.wall_ms()
+        self._read_at[key], self._held[key] = self._clock.wall_ms(), quantities_at(self._view, key)
         found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
         if found is not None:
             self._balances[key] = found
@@ -82,11 +84,12 @@ class Coins:
     # -- what may be sold ------------------------------------------------------------------------------------------------------
 
     def sellable(self, key: Key, row: PositionRow) -> Decimal:
-        """What of a position may be sold at once: not what others have put on orders. As the balances were read last."""
+        """What of a position may be sold at once: not what others have put on orders. As the balances were read last, and bought since."""
         balances = self._balances.get(key)
         if balances is None:
             return row.quantity
         free = balances.get(base_of(row.symbol), (ZERO, ZERO))[0]
+        free = add(free, max(ZERO, sub(row.quantity, self._held[key].get(row.symbol, ZERO))))
         for order in self._view.live_orders(book_id(*key, row.symbol, row.leg)):
             free = add(free, order.remaining) if order.reduce_only and order.venue_order_id else free
         return max(ZERO, min(row.quantity, free))
