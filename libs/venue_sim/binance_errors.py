@@ -63,6 +63,7 @@ FUTURES: Words = {
     ),
     Why.NOT_WHOLE: (-5021, "Due to the order could not be filled immediately, the FOK order has been rejected."),
     Why.WOULD_TRIGGER: (-2021, "Order would immediately trigger."),
+    Why.TOO_MANY: (-4045, "Reach max stop order limit."),
 }  # fmt: skip
 """USD-M futures."""
 SPOT: Words = {
@@ -77,6 +78,7 @@ SPOT: Words = {
     Why.DUPLICATE: (-2010, "Duplicate order sent."),
     Why.WOULD_TAKE: (-2010, "Order would immediately match and take."),
     Why.WOULD_TRIGGER: (-2010, "Stop price would trigger immediately."),
+    Why.TOO_MANY: (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
 }
 """Spot: most of it under two codes, told apart by their texts alone."""
 

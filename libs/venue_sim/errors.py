@@ -26,6 +26,7 @@ class Why(StrEnum):
     WOULD_TAKE = "would_take"
     NOT_WHOLE = "not_whole"
     WOULD_TRIGGER = "would_trigger"
+    TOO_MANY = "too_many"
     NOT_OPEN = "not_open"
     NO_ORDER = "no_order"
 

@@ -20,7 +20,13 @@ from venue_sim.matching import Tell
 from venue_sim.orders import Order, Trade
 from venue_sim.wallet import Habits, Spot
 
-HABITS = Habits(Decimal("0.004"), Decimal("0.0025"), fee_in_quote=True, refuses_post_only=False)
+HABITS = Habits(
+    Decimal("0.004"),
+    Decimal("0.0025"),
+    fee_in_quote=True,
+    refuses_post_only=False,
+    refuses_passed_stops=False,
+)
 _STEP, _LEAST = Decimal("0.00000001"), Decimal("0.5")
 SPECS = (
     Spec("XBTUSDT", "XXBT", step=_STEP, least=Decimal("0.00005"), least_notional=_LEAST),
@@ -39,7 +45,7 @@ WORDS: Mapping[Why, str] = {
     Why.BELOW_NOTIONAL: "EOrder:Cost minimum not met",
     Why.NO_MONEY: "EOrder:Insufficient funds",
     Why.DUPLICATE: "EOrder:Duplicate cl_ord_id",
-    Why.WOULD_TRIGGER: "EOrder:Invalid price",
+    Why.TOO_MANY: "EOrder:Orders limit exceeded",
     Why.NOT_OPEN: "EOrder:Unknown order",
     Why.NO_ORDER: "EOrder:Invalid order",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from venue_sim.account import ZERO
 from venue_sim.market import Quote, Spec
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import STOPS, Order, Trade
 from venue_sim.rows import plain
 from venue_sim.wallet import Spot
 
@@ -20,6 +20,8 @@ STATUS = {
     "NEW": "open", "PARTIALLY_FILLED": "open", "FILLED": "closed", "CANCELED": "canceled", "EXPIRED": "expired",
 }  # fmt: skip
 _WS_STATUS = {"NEW": "new", "PARTIALLY_FILLED": "partially_filled", "FILLED": "filled"}
+_TRIGGERED = {True: "stopped", False: "touched"}
+"""The flag of an order whose trigger has come, a stop's and a take-profit's: its status stays `open`."""
 CODES = {"XXBT": "BTC", "XETH": "ETH", "ZUSD": "USD"}
 """What the WebSocket calls what REST calls otherwise."""
 ALTNAMES = {"XXBT": "XBT", "XETH": "ETH", "ZUSD": "USD"}
@@ -116,6 +118,7 @@ def order_row(order: Order, spec: Spec, fills: Iterable[Trade], *, userref: int 
     fee = sum((trade.fee for trade in fills), ZERO)
     average = order.value / order.filled if order.filled else ZERO
     first, second = (ask.price, None) if ask.trigger is None else (ask.trigger, ask.price)
+    is_stop, triggered = ask.trigger is not None, order.triggered_at > 0
     flags = "fciq,post" if ask.time_in_force == "GTX" else "fciq"
     row: Row = {
         "refid": None, "userref": userref, "status": STATUS[order.status], "opentm": seconds(order.at), "starttm": 0, "expiretm": 0,
@@ -124,8 +127,11 @@ def order_row(order: Order, spec: Spec, fills: Iterable[Trade], *, userref: int 
             "price2": plain(second or ZERO), "leverage": "none", "order": described(order, spec), "close": "",
         },
         "vol": f"{ask.quantity:.8f}", "vol_exec": f"{order.filled:.8f}", "cost": f"{order.value:.5f}", "fee": f"{fee:.5f}",
-        "price": f"{average:.5f}", "stopprice": plain(ask.trigger or ZERO), "limitprice": "0.00000", "misc": "", "oflags": flags,
+        "price": f"{average:.5f}", "stopprice": plain(ask.trigger or ZERO), "limitprice": plain(ask.price or ZERO) if triggered else "0.00000",
+        "misc": _TRIGGERED[ask.type in STOPS] if triggered else "", "oflags": flags,
     }  # fmt: skip
+    if is_stop:
+        row["trigger"] = "last"
     if not ask.client_id.startswith(UNNAMED):
         row["cl_ord_id"] = ask.client_id
     if trades and fills:
@@ -163,6 +169,13 @@ def execution_row(order: Order, trade: Trade | None, spec: Spec, userref: int | 
         row["cl_ord_id"] = ask.client_id
     if ask.price is not None:
         row["limit_price"] = float(ask.price)
+    if ask.trigger is not None:
+        row["triggers"] = {
+            "reference": "last", "price": float(ask.trigger), "price_type": "static", "actual_price": float(ask.trigger),
+            "status": "triggered" if order.triggered_at else "untriggered",
+        }  # fmt: skip
+        if order.triggered_at:
+            row["triggers"]["timestamp"] = iso(order.triggered_at)
     if trade is not None:
         row |= {
             "exec_id": named("T", trade.number), "trade_id": trade.number, "last_qty": float(trade.quantity), "last_price": float(trade.price),

@@ -46,6 +46,8 @@ class Order:
     visible_from: int = 0
     waiting: bool = False
     """A stop that is kept among the ordinary orders, and whose price has not come: open, and in no book."""
+    triggered_at: int = 0
+    """Of such a stop: when its price came."""
     reason: str = ""
     """Why it has ended, where a venue says so."""
 

@@ -17,10 +17,12 @@ from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Tell
 from venue_sim.orders import Order, Trade
 from venue_sim.spot import ENDPOINTS, SpotDesk
-from venue_sim.spot_rows import account_event, order_event
+from venue_sim.spot_rows import MOST_STOPS, account_event, order_event
 from venue_sim.wallet import Habits, Spot
 
-HABITS = Habits(Decimal("0.001"), Decimal("0.001"), fee_in_quote=False, refuses_post_only=True)
+HABITS = Habits(
+    Decimal("0.001"), Decimal("0.001"), fee_in_quote=False, refuses_post_only=True, refuses_passed_stops=True, most_stops=MOST_STOPS,
+)  # fmt: skip
 SPOT_SPECS = tuple(
     Spec(
         one.symbol, one.base, one.quote, tick=Decimal("0.01"), step=Decimal("0.00001"), least=Decimal("0.00001"), most=Decimal(9_000),

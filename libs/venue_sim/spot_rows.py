@@ -11,7 +11,9 @@ from venue_sim.wallet import Spot
 
 Row = dict[str, Any]
 TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
+MOST_STOPS = 5
 _NO_LIST = -1
+_NOT_YET = -1
 
 
 def instrument(spec: Spec) -> Row:
@@ -28,7 +30,7 @@ def instrument(spec: Spec) -> Row:
             {"filterType": "NOTIONAL", "minNotional": plain(spec.least_notional), "applyMinToMarket": True, "maxNotional": "9000000.00",
              "applyMaxToMarket": False, "avgPriceMins": 0},
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
-            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": MOST_STOPS},
         ],
         "permissions": [], "permissionSets": [["SPOT"]], "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
         "allowedSelfTradePreventionModes": ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
@@ -46,16 +48,17 @@ def _time_in_force(order: Order) -> str:
 def order_row(order: Order) -> Row:
     """As look-ups and lists show it."""
     ask = order.ask
-    row: Row = {
+    return {
         "symbol": ask.symbol, "orderId": order.number, "orderListId": _NO_LIST, "clientOrderId": ask.client_id, "price": plain(ask.price or ZERO),
         "origQty": plain(ask.quantity), "executedQty": plain(order.filled), "cummulativeQuoteQty": plain(order.value),
         "origQuoteOrderQty": "0.00000000", "status": order.status, "timeInForce": _time_in_force(order), "type": _type(order), "side": ask.side,
         "stopPrice": plain(ask.trigger or ZERO), "icebergQty": "0.00000000", "time": order.at, "updateTime": order.updated,
-        "isWorking": not order.waiting, "selfTradePreventionMode": "EXPIRE_MAKER",
+        "isWorking": not order.waiting, "workingTime": _working_since(order), "selfTradePreventionMode": "EXPIRE_MAKER",
     }  # fmt: skip
-    if not order.waiting:
-        row["workingTime"] = order.updated if ask.trigger else order.at
-    return row
+
+
+def _working_since(order: Order) -> int:
+    return _NOT_YET if order.waiting else order.triggered_at or order.at
 
 
 def taken_row(order: Order, fills: Sequence[Trade]) -> Row:
@@ -117,15 +120,16 @@ def order_event(order: Order, trade: Trade | None, now: int) -> Row:
         happened = "TRADE"
     else:
         happened = order.status if order.status in {"CANCELED", "EXPIRED"} else "NEW"
-    return {
+    row: Row = {
         "e": "executionReport", "E": now, "s": ask.symbol, "c": ask.client_id, "S": ask.side, "o": _type(order), "f": _time_in_force(order),
         "q": plain(ask.quantity), "p": plain(ask.price or ZERO), "P": plain(ask.trigger or ZERO), "F": "0.00000000", "g": _NO_LIST, "C": "",
         "x": happened, "X": order.status, "r": "NONE", "i": order.number, "l": plain(trade.quantity) if trade else "0", "z": plain(order.filled),
         "L": plain(trade.price) if trade else "0", "n": plain(trade.fee) if trade else "0", "N": trade.fee_asset if trade else None,
         "T": order.updated, "t": trade.number if trade else -1, "I": order.updated, "w": order.is_open and not order.waiting,
         "m": bool(trade and trade.maker), "M": False, "O": order.at, "Z": plain(order.value),
-        "Y": plain(trade.quantity * trade.price) if trade else "0", "Q": "0.00000000", "W": order.at, "V": "EXPIRE_MAKER",
+        "Y": plain(trade.quantity * trade.price) if trade else "0", "Q": "0.00000000", "V": "EXPIRE_MAKER",
     }  # fmt: skip
+    return row if order.waiting else row | {"W": _working_since(order)}
 
 
 def account_event(exchange: Spot, symbol: str, now: int) -> Row:

@@ -28,6 +28,10 @@ class Habits:
     """Whether a buyer pays the fee in quote, too; else it is taken from the coins that he gets."""
     refuses_post_only: bool
     """Whether a post-only order that would take is refused; else it is accepted, and canceled at once."""
+    refuses_passed_stops: bool
+    """Whether a stop whose price has passed is refused; else it triggers at once."""
+    most_stops: int | None = None
+    """How many stops of one symbol may be open; None: no such limit."""
 
 
 class Spot(Matching):
@@ -89,22 +93,40 @@ class Spot(Matching):
         self._check(ask)
         if any(order.is_open and order.ask.client_id == ask.client_id for order in self.orders.values()):
             raise Refusal(Why.DUPLICATE)
-        if reached(ask, self._quote(ask.symbol).last):
+        last = self._quote(ask.symbol).last
+        if reached(ask, last) and self.habits.refuses_passed_stops:
             raise Refusal(Why.WOULD_TRIGGER)
+        most = self.habits.most_stops
+        if most is not None and len(self._stops(ask.symbol)) >= most:
+            raise Refusal(Why.TOO_MANY)
         self._check_notional(ask, ask.price or ask.trigger or ZERO)
         self._check_money(*self._needs(ask, ask.quantity))
         order = self._book(ask, self.next())
         order.waiting = True
         self.received.append(ask)
         self._say(order, None)
+        if reached(ask, last):
+            self._trigger(order)
         return order
 
+    def _stops(self, symbol: str) -> list[Order]:
+        """Those that are open, whether they wait or have triggered."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.is_open and order.ask.symbol == symbol and order.ask.trigger is not None
+        ]
+
     def _moved(self, symbol: str, last: Decimal) -> None:
-        for order in list(self.orders.values()):
-            if order.is_open and order.waiting and order.ask.symbol == symbol and reached(order.ask, last):
-                order.waiting, order.updated = False, self.clock()
-                self._say(order, None)
-                self._work(order)
+        for order in self._stops(symbol):
+            if order.waiting and reached(order.ask, last):
+                self._trigger(order)
+
+    def _trigger(self, order: Order) -> None:
+        """It becomes an ordinary order, under its own number and name."""
+        order.waiting, order.triggered_at, order.updated = False, self.clock(), self.clock()
+        self._say(order, None)
+        self._work(order)
 
     # -- what the account may, and what a trade does ----------------------------------------------------------------------------
 

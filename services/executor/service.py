@@ -36,6 +36,7 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.taking_in import TakingIn
 from services.executor.terms import live_of, stops_of, terms_of
 from services.executor.way_out import WayOut
 from services.executor.worth import means_of
@@ -69,9 +70,8 @@ class Executor:
         self.guard, self.owed, self.prices = Guard(venues), Owed(resend), Prices()
         self.desk = Desk(resend, settings.executor.send_within_ms)
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
-        self.live = LiveLimits(
-            live_of(settings), self.guard, clock, self.inflight.exposure.account_notional, partial(quantities_at, view)
-        )  # fmt: skip
+        notional = self.inflight.exposure.account_notional
+        self.live = LiveLimits(live_of(settings), self.guard, clock, notional, partial(quantities_at, view))
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -90,6 +90,7 @@ class Executor:
         self.keeper = Keeper(
             terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, way_out=self.way_out, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
+        self.taking_in = TakingIn(self.live.accounts, clock, view, self.guard, self.owed, self.desk, incarnation)  # fmt: skip
         self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
         self.lanes: dict[Key, asyncio.Event] = {}
         """Venues that are served by a lane of their own (`services.executor.lanes`), and what wakes it; not by the handlers below."""
@@ -326,7 +327,8 @@ class Executor:
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
-        return outputs + self.way_out.due(keys) + await self.way_out.look(keys)
+        outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
+        return outputs + await self.way_out.look(keys)
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
 

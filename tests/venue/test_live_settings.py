@@ -76,6 +76,8 @@ WRONG = {
     "protect": {"protect": '"sometimes"'},
     "protect_step_pct": {"protect_step_pct": '"0"'},
     "escalate_after_s": {"escalate_after_s": "0"},
+    "adopt: SOL/USDT not among": {"adopt": '["SOL/USDT"]'},
+    "adopt, flatten: BTC/USDT cannot": {"adopt": '["BTC/USDT"]', "flatten": '["BTCUSDT"]'},
     'protect = "both": on paper': {"mode": '"paper"', "protect": '"both"'},
 }
 
@@ -104,6 +106,10 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
         ({"exchange": '"bybit"'}, r"exchange: Bybit cannot look up an order.*unsafe_venue"),
         ({"exchange": '"okx"'}, r"exchange: OKX has never been tried.*unsafe_venue"),
         ({"exchange": '"kraken"', "leverage": "2"}, r"leverage: kraken is spot"),
+        (
+            {"exchange": '"kraken"', "adopt": '["BTC/USDT"]'},
+            r"adopt: kraken is spot, where the coins of others",
+        ),
         (
             {"exchange": '"binance"', "symbols": '["BTC/USDT", "ETH/BTC"]'},
             r"symbols: BTC would be held as a position and paid with",

@@ -72,6 +72,43 @@ async def test_taken_in_by_a_person_it_is_a_position_with_exits():
         assert position.stop_loss < D(42_000) < position.take_profit
 
 
+async def test_on_a_symbol_that_the_settings_name_it_is_taken_in_by_itself_and_nowhere_else():
+    async with live_world(adopt=["BTC/USDT"]) as world:
+        by_hand(world, "BUY", "0.2")
+        world.exchange.by_hand("ETHUSDT", "BUY", D(1))
+        await minutes(world)
+        assert (world.ours(), trouble(world)) == ({"BTC/USDT": D("0.2")}, None)
+        assert [row.symbol for row in quarantine(world)] == ["ETH/USDT"]
+        (position,) = world.ledger.state.positions.values()
+        assert position.stop_loss < D(42_000) < position.take_profit
+
+
+async def test_on_a_symbol_to_be_flattened_it_is_closed_at_market_through_a_refusal_and_a_restart():
+    async with live_world(flatten=["BTC/USDT"]) as world:
+        by_hand(world, "SELL", "0.2")
+        world.server.venue.faults.arm(Fault(Kind.RATE_LIMITED, "POST", "/fapi/v1/order", times=1))
+        await minutes(world, 1)
+        await world.start()
+        await world.settle()
+        await minutes(world)
+        assert (world.held(), world.ours(), quarantine(world), trouble(world)) == ({}, {}, [], None)
+        (trade,) = [trade for update in world.ledger.updates for trade in update.trades]
+        assert trade.exit_reason is ExitReason.FLATTEN
+
+
+async def test_what_would_be_mixed_with_ours_is_not_flattened():
+    async with live_world(flatten=["BTC/USDT"]) as world:
+        await bought(world)
+        by_hand(world, "BUY", "0.2")
+        await minutes(world)
+        assert (world.ours(), world.held()) == ({"BTC/USDT": D("0.1")}, {"BTC/USDT": D("0.3")})
+        assert [row.quantity for row in quarantine(world)] == [D("0.2")]
+        await world.give_exits(world.close())
+        await world.settle()
+        await minutes(world)
+        assert (world.held(), world.ours(), quarantine(world)) == ({}, {}, [])
+
+
 async def test_a_position_closed_by_hand_is_closed_here_too_with_the_true_price():
     async with live_world() as world:
         await bought(world)

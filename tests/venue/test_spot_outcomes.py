@@ -6,12 +6,11 @@ import pytest
 from holdfast.contracts.codes import Code, OrderState
 from holdfast.venues.ccxt_ways import ways_of
 from holdfast.venues.port import OutcomeKind, VenueUnreadable
-from tests.venue._spot import ADD, COIN, WIRES
-from tests.venue._stage import BITCOIN, D, HandClock, ccxt_venue, impatient, quote, row, until, venue
-from venue_sim.faults import PREVENTED, SPOILED, Fault, Kind
+from tests.venue._spot import ADD, OURS, WIRES, numbered, on_adapter
+from tests.venue._stage import D, impatient, quote, until
+from venue_sim.faults import PREVENTED, SPOILED, Kind
 
 PROVEN = frozenset({Kind.RATE_LIMITED, Kind.BANNED})
-OURS = "h6004b7c577787d597266f5a39f13d5"
 KINDS = {
     "market entry": {},
     "limit entry": {"type": "limit", "price": "41000"},
@@ -19,6 +18,7 @@ KINDS = {
     "post-only entry": {"type": "limit", "price": "41000", "post_only": True},
     "market exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1"},
     "limit exit": {"side": "sell", "role": "exit", "reduce_only": True, "position_id": "p1", "type": "limit", "price": "43000"},
+    "stop": {"side": "sell", "role": "protect", "reduce_only": True, "position_id": "p1", "stop_price": "41000"},
 }  # fmt: skip
 ENDED = {"binance": "/allOrders", "kraken": "/ClosedOrders"}
 OPEN = {"binance": "/openOrders", "kraken": "/OpenOrders"}
@@ -27,50 +27,10 @@ READ = {"binance": "GET", "kraken": "POST"}
 CANCEL = {"binance": ("DELETE", "/order"), "kraken": ("POST", "/CancelOrder")}
 
 
-class Stage:
-    def __init__(self, wire, server, adapter, clock):
-        self.wire, self.server, self.adapter, self.clock = wire, server, adapter, clock
-        self.exchange, self.symbol = server.venue.exchange, BITCOIN[wire]
-
-    def row(self, order_id=OURS, **fields):
-        given = {"exchange": self.wire, "kind": "spot", "book_id": f"main/{self.wire}/BTC/USDT"}
-        return row(order_id, clock=self.clock, **given | fields)
-
-    def arm(self, kind, method, path, **more):
-        self.server.venue.faults.arm(Fault(kind, method, path, **more))
-
-    async def send(self, order):
-        (outcome,) = await self.adapter.submit([order], now_ms=self.clock.now)
-        return outcome
-
-    async def resolve(self, order):
-        """Look-ups as the executor repeats them, until they say something."""
-        self.adapter.take_row(order)
-        for _ in range(20):
-            self.clock.now += 1_500
-            shown = await self.adapter.look_up([order.order_id])
-            if order.order_id in shown:
-                return shown[order.order_id]
-        raise AssertionError("never resolved")
-
-    def truth(self, order):
-        """The simulated venue's own record of it."""
-        name = ways_of(self.adapter.capability, self.adapter.clients).named(order.order_id)
-        return self.exchange.find(self.symbol, name)
-
-
 @pytest.fixture(params=WIRES)
 async def stage(request):
-    clock, wire = HandClock(), request.param
-    async with venue(clock, dialect=wire) as server, ccxt_venue(server, clock, dialect=wire) as adapter:
-        server.venue.dialect.adjust({"nonce_window": 60_000, "coins": {COIN[wire]: "50"}})
-        if wire == "kraken":
-            server.venue.dialect.door.calls.limit = 1_000_000  # the tests' time hardly moves
-        yield Stage(wire, server, adapter, clock)
-
-
-def numbered(number):
-    return f"h{number:030x}"
+    async with on_adapter(request.param) as given:
+        yield given
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,6 +52,7 @@ async def test_every_fault_of_every_kind_of_order(stage, kind):
             fills = await stage.adapter.trades_of([order.order_id])
             assert sum((fill.quantity for fill in fills), D(0)) == stage.truth(order).filled == shown.filled
             assert {fill.order_id for fill in fills} <= {order.order_id}, fault
+        stage.exchange.cancel_all(stage.symbol)  # five stops of a symbol are the most
 
 
 @pytest.mark.parametrize("kind", KINDS)

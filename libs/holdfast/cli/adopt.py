@@ -9,7 +9,7 @@ import typer
 from holdfast.cli.asking import on_bus
 from holdfast.cli.common import FAILED, NOT_CONFIRMED, Config, Dir, fail, settings_of
 from holdfast.cli.orders import USAGE, Wait
-from holdfast.cli.quarantine import IN_QUARANTINE, quarantine
+from holdfast.cli.quarantine import quarantine
 from holdfast.cli.show import Column, Json, console, print_json, short, table
 from holdfast.cli.store_tools import Yes
 
@@ -46,7 +46,7 @@ def adopt(
     as_json: Json = False,
 ) -> None:
     """Take over the positions in FILE, or what is in quarantine as ID: show it, then record it. Twice records once."""
-    if not file.exists() and file.name.startswith(IN_QUARANTINE):
+    if not file.exists() and _names_quarantine(file.name):
         quarantine(
             [file.name], adopt=True, yes=yes, wait=wait, directory=directory, config=config, as_json=as_json
         )
@@ -80,6 +80,12 @@ def adopt(
             if new
             else "everything is recorded already"
         )
+
+
+def _names_quarantine(name: str) -> bool:
+    from holdfast.domain.settle import IN_QUARANTINE
+
+    return name.startswith(IN_QUARANTINE)
 
 
 def _read(file: Path) -> "list[Mapping[str, Any]]":

@@ -15,11 +15,11 @@ from holdfast.cli.show import Column, Json, clock_time, plain, print_rows, short
 from holdfast.cli.store_tools import Yes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.bus.client import Client
     from holdfast.contracts.rows import PositionRow, QuarantineRow
 
-IN_QUARANTINE = "q-"
-"""How the ledger's ids of what is in quarantine begin."""
 _COLUMNS = (
     Column("at", "at", clock_time), Column("symbol", "symbol"), Column("side", "side"), Column("quantity", "quantity", short, right=True),
     Column("price", "price", short, right=True), Column("fee", "fee", short, right=True), Column("account", "account"),
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def quarantine(
     only: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Only these. Default: all.", show_default=False),
+        typer.Argument(metavar="[ID|SYMBOL]...", help="Only these. Default: all.", show_default=False),
     ] = None,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take them in, as what they did at the venue.")
@@ -49,11 +49,7 @@ def quarantine(
     as_json: Json = False,
 ) -> None:
     """Fills without an order of ours. With --adopt: take them in, each once; positions get exits from policy."""
-    rows = on_bus(directory, config, _look)
-    unknown = sorted(set(only or ()) - {row.quarantine_id for row in rows})
-    if unknown:
-        fail(f"not in quarantine: {', '.join(map(plain, unknown))}; nothing was taken in", FAILED)
-    rows = [row for row in rows if not only or row.quarantine_id in only]
+    rows = _named(on_bus(directory, config, _look), only or ())
     print_rows(
         [row.model_dump(mode="json") for row in rows],
         _COLUMNS,
@@ -79,6 +75,20 @@ def quarantine(
             return await _close(client, opened, wait)
 
         end(on_bus(directory, config, close), as_json=as_json, many=True)
+
+
+def _named(rows: "list[QuarantineRow]", only: "Sequence[str]") -> "list[QuarantineRow]":
+    """Those that *only* names by id or symbol, all of them where it is empty. Ends the command where one is not there."""
+    from holdfast.domain.instruments import canonical_or
+
+    of_each = {
+        one: [row for row in rows if {row.quarantine_id, row.symbol} & {one, canonical_or(one)}]
+        for one in only
+    }
+    if unknown := [one for one, found in of_each.items() if not found]:
+        fail(f"not in quarantine: {', '.join(map(plain, unknown))}; nothing was taken in", FAILED)
+    named = {row.quarantine_id for found in of_each.values() for row in found}
+    return [row for row in rows if not only or row.quarantine_id in named]
 
 
 async def _look(client: "Client") -> "list[QuarantineRow]":

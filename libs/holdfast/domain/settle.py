@@ -29,6 +29,9 @@ from holdfast.domain.position import Folded, Opening, add_fees, apply_fill
 from holdfast.domain.reservation import Rules
 from holdfast.domain.reserve_stop import after_stop, of_stop
 
+IN_QUARANTINE = "q-"
+"""How the ids of what is in quarantine begin."""
+
 
 def fill_digest(fill: Fill) -> str:
     """What a fill says happened: the same key with another digest is an alarm."""
@@ -94,13 +97,18 @@ def dispute(state: LedgerState, book: BookRow, why: str, change: Change) -> None
 def _quarantine(state: LedgerState, fill: Fill, change: Change, now_ms: int) -> None:
     change.kind, change.why = UpdateKind.QUARANTINED, "a fill without an order of ours"
     row = QuarantineRow(
-        quarantine_id="q-" + digest(fill.key), account=fill.account, exchange=fill.exchange, symbol=fill.symbol,
+        quarantine_id=IN_QUARANTINE + digest(fill.key), account=fill.account, exchange=fill.exchange, symbol=fill.symbol,
         side=PositionSide.LONG if fill.side is Side.BUY else PositionSide.SHORT, quantity=fill.quantity,
         price=fill.price if fill.price > 0 else None, why=f"trade {fill.trade_id} of order {fill.order_id or '(none)'}: not opened by Holdfast", at=now_ms,
         fee=fill.fee, fee_currency=fill.fee_currency, executed_at=fill.executed_at, leg=fill.leg, instrument=fill.instrument,
         contract_size=fill.contract_size, settle=fill.settle,
     )  # fmt: skip
     state.put_quarantine(row, change)
+
+
+def came_from_quarantine(position: PositionRow) -> bool:
+    """Whether the fill that opened it was taken in from quarantine."""
+    return (position.correlation_id or "").startswith(IN_QUARANTINE)
 
 
 def taken_in(row: QuarantineRow, now_ms: int) -> Fill:

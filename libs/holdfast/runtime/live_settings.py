@@ -92,11 +92,19 @@ class AccountSettings(Section):
         le=600,
         description='Live: a triggered stop that has not filled becomes a market exit; protect = "venue": so long the scanner waits for it.',
     )
+    adopt: list[str] = Field(
+        default_factory=list,
+        description="Live: symbols on which positions that others open are taken in at once, with exits from policy.",
+    )
+    flatten: list[str] = Field(
+        default_factory=list,
+        description="Live: symbols on which positions that others open are taken in and closed at market, where nothing of ours is held.",
+    )
     answer_ms: int = Field(
         3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
     )
 
-    @field_validator("symbols")
+    @field_validator("symbols", "adopt", "flatten")
     @classmethod
     def _canonical(cls, symbols: list[str]) -> list[str]:
         return [canonical(symbol) for symbol in symbols]
@@ -175,6 +183,11 @@ def _wrong(settings: "Settings", name: str) -> Iterator[str]:
         yield f"{section} exchange: name the exchange, like binanceusdm"
     if not one.symbols:
         yield f"{section} symbols: list what this account trades"
+    for setting in ("adopt", "flatten"):
+        if apart := [symbol for symbol in getattr(one, setting) if symbol not in one.symbols]:
+            yield f"{section} {setting}: {', '.join(apart)} not among the symbols that this account trades"
+    if both := [symbol for symbol in one.adopt if symbol in one.flatten]:
+        yield f"{section} adopt, flatten: {', '.join(both)} cannot be kept and closed"
     if one.max_notional is None:
         yield f"{section} max_notional: set the most that positions and entries may come to; there is no default for real money"
     if one.daily_loss is None:

@@ -28,7 +28,8 @@ class Capability:
     algo_orders: bool
     """Conditional orders live at endpoints of their own, which look-ups have to read, too."""
     rests_stops: bool
-    """Whether a position's stop may rest there: reduce-only, found again by our id, exercised."""
+    """Whether a position's stop may rest there: found again by our id, told when it has triggered, exercised. Where nothing is reduce-only it
+    locks its coins."""
     receive_window_ms: int | None
     """So long after its timestamp the exchange still takes a request (at Kraken: after `send_by`, which is sent along as the order's
     deadline); None: it has no such window."""
@@ -56,8 +57,8 @@ _ALL = (
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, listens=True,
     ),
     Capability(
-        "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=False,
-        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, listens=True, note="no reduce-only orders",
+        "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=True,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=DAY_MS, listens=True, note="no reduce-only orders; a stop locks its coins",
     ),
     Capability(
         "bybit", "Bybit", Kind.LINEAR, exercised=False, looks_up=False, reduces=True, algo_orders=False, rests_stops=False,
@@ -68,9 +69,9 @@ _ALL = (
         receive_window_ms=None, visible_after_ms=10_000, trades_window_ms=3 * DAY_MS, note="amounts in contracts",
     ),
     Capability(
-        "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=False,
+        "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=True,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
-        note="no reduce-only orders, no FOK; the key needs a nonce window of some seconds",
+        note="no reduce-only orders, no FOK; a stop locks its coins, and one whose price has passed sells at once; the key needs a nonce window of some seconds",
     ),
 )  # fmt: skip
 CAPABILITIES: Mapping[str, Capability] = {one.exchange: one for one in _ALL}

@@ -6,6 +6,7 @@ a guard stands where a request goes to the socket, behind the rate limiter, and 
 ours; and, for the simulated venue, its addresses are replaced. This module and `ccxt_feed` are the only ones that import it.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,11 +146,13 @@ class Clients:
             client.options |= {name: self.read.options[name] for name in _LEARNT if name in self.read.options}
 
     async def close(self) -> None:
-        for client in (self.trade, self.leave, self.read):
-            try:
-                await client.close()
-            except self.errors as error:
-                log.warning("closing a client: %s", type(error).__name__)
+        """All at once: each takes a quarter of a second."""
+        clients = (self.trade, self.leave, self.read)
+        for ended in await asyncio.gather(*(client.close() for client in clients), return_exceptions=True):
+            if isinstance(ended, self.errors):
+                log.warning("closing a client: %s", type(ended).__name__)
+            elif ended is not None:
+                raise ended
 
 
 def _noting(handle_errors: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, Role, TimeInForce
+from holdfast.contracts.codes import Code, Kind, OrderState, Role
 from holdfast.contracts.messages import Fill, Tick
 from holdfast.contracts.money import ZERO, add, canonical
 from holdfast.contracts.rows import OrderRow
@@ -42,7 +42,6 @@ log = logging.getLogger("holdfast.venue")
 AGREE_MS = 2_000
 """Between the two look-ups that must agree on an order's absence."""
 _ENDED = frozenset({OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED})
-_TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
 
 
 class CcxtVenue(AccountReads):
@@ -85,7 +84,9 @@ class CcxtVenue(AccountReads):
     def _heard(self, order_id: str) -> None:
         """An order that nobody here knows may be what a stop has become."""
         rows, now = self._watch.rows, self._clock.monotonic_ms()
-        moved = [order_id] if order_id in rows else [key for key, row in rows.items() if row.stop_price]
+        moved = (
+            [order_id] if order_id in rows else [key for key, row in rows.items() if self._ways.is_apart(row)]
+        )
         for one in moved:
             self._watch.soon(one, now)
 
@@ -143,7 +144,7 @@ class CcxtVenue(AccountReads):
                     row.side.value,
                     canonical(row.quantity),
                     None if row.price is None else canonical(row.price),
-                    self._parameters(row),
+                    self._ways.parameters(row, hedged=self.hedged),
                 )
             number, named = answer.get("id"), answer.get("clientOrderId")
         except Exception as error:  # noqa: BLE001 - after the wire anything may be raised, and none of it is a proof
@@ -151,7 +152,7 @@ class CcxtVenue(AccountReads):
             return Outcome(row.order_id, found.kind, found.code, found.reason)
         if number is None or not self._is_named(row.order_id, named):
             return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason="the answer does not name the order")
-        if row.stop_price is None:  # those of stops are numbered apart
+        if not self._ways.is_apart(row):
             self._names[str(number)] = row.order_id
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED, venue_order_id=str(number))
@@ -162,21 +163,6 @@ class CcxtVenue(AccountReads):
             named is None and not self._ways.names_in_answers
         )
 
-    def _parameters(self, row: OrderRow) -> dict[str, Any]:
-        given: dict[str, Any] = {"clientOrderId": self._ways.named(row.order_id), **self._ways.of_send(row)}
-        if row.reduce_only and self.capability.reduces and not self.hedged:
-            given["reduceOnly"] = True
-        if self.hedged:
-            given["hedged"], given["reduceOnly"] = True, row.reduce_only
-        if row.stop_price is not None:
-            given["stopLossPrice"] = canonical(row.stop_price)
-        if row.type is OrderType.LIMIT:
-            if row.post_only:
-                given["postOnly"] = True
-            else:
-                given["timeInForce"] = _TIMES[row.time_in_force]
-        return given
-
     async def cancel(self, orders: Sequence[OrderRow], *, now_ms: int) -> list[Outcome]:  # noqa: ARG002 - a cancel is never too late
         return list(await asyncio.gather(*(self._cancel(row) for row in orders)))
 
@@ -185,7 +171,7 @@ class CcxtVenue(AccountReads):
             await self._ways.cancel(
                 self._theirs[row.symbol],
                 self._ways.named(row.order_id),
-                stop=row.stop_price is not None,
+                stop=self._ways.is_apart(row),
                 number=self._became.get(row.order_id),
             )
         except self.clients.not_found as error:
@@ -200,7 +186,7 @@ class CcxtVenue(AccountReads):
     def take_row(self, row: OrderRow) -> None:
         """An order as the ledger shows it: a live one is asked about until it has ended."""
         self._watch.take(row, self._clock.monotonic_ms())
-        if row.venue_order_id is not None and row.stop_price is None:
+        if row.venue_order_id is not None and not self._ways.is_apart(row):
             self._names[row.venue_order_id] = row.order_id
         if not row.is_live:
             self._missing.pop(row.order_id, None)
@@ -239,16 +225,18 @@ class CcxtVenue(AccountReads):
 
     async def _look_up(self, row: OrderRow) -> VenueOrder | None:
         """By every read that may show it. None: they all answered, and none does."""
-        stop = row.stop_price is not None
-        find = self._ways.find_stop if stop else self._ways.find
+        apart = self._ways.is_apart(row)
+        find = self._ways.find_stop if apart else self._ways.find
         name, since = self._ways.named(row.order_id), row.reserved_at - SKEW_MS
         found = await self._asked(find(self._theirs[row.symbol], name, since), "look-up")
         if found is None:
             return None
-        order = self._read(found, row.symbol, f"look-up: {found.get('status')}", noted=not stop)
+        order = self._read(found, row.symbol, f"look-up: {found.get('status')}", noted=not apart)
         if (number := found.get("became")) is not None:
             self._names[number], self._became[row.order_id] = row.order_id, number
             order = replace(order, triggered=True, evidence=f"{order.evidence}, triggered as order {number}")
+        elif row.stop_price is not None and not apart:
+            order = replace(order, triggered=order.filled > 0 or self._ways.has_triggered(found))
         if order.state is OrderState.FILLED and order.filled < row.quantity:
             return replace(
                 order,
@@ -331,7 +319,7 @@ class CcxtVenue(AccountReads):
         return [fill for fills in found for fill in fills]
 
     async def _trades_of(self, row: OrderRow) -> list[Fill]:
-        own = row.venue_order_id if row.stop_price is None else self._became.get(row.order_id)
+        own = self._became.get(row.order_id) if self._ways.is_apart(row) else row.venue_order_id
         number = own or next((number for number, name in self._names.items() if name == row.order_id), None)
         if number is None:
             return []

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdfast.contracts.codes import OrderType, TimeInForce
+from holdfast.contracts.money import canonical
 from holdfast.contracts.rows import OrderRow
 from holdfast.domain.coins import OLDEST_MS
 from holdfast.venues.capabilities import Capability
@@ -20,6 +22,7 @@ PAGE = 1_000
 MOST_PAGES = 50
 SKEW_MS = 2_000
 """How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
+_TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
 
 
 class Ways:
@@ -42,6 +45,33 @@ class Ways:
     def of_send(self, row: OrderRow) -> dict[str, Any]:  # noqa: ARG002 - another exchange needs it
         """Parameters of a send that ccxt has no common word for."""
         return {}
+
+    def parameters(self, row: OrderRow, *, hedged: bool) -> dict[str, Any]:
+        """Everything of a send that is no argument of its own."""
+        given: dict[str, Any] = {"clientOrderId": self.named(row.order_id), **self.of_send(row)}
+        if row.reduce_only and self.capability.reduces and not hedged:
+            given["reduceOnly"] = True
+        if hedged:
+            given["hedged"], given["reduceOnly"] = True, row.reduce_only
+        if row.stop_price is not None:
+            given["stopLossPrice"] = canonical(row.stop_price)
+        if row.type is OrderType.LIMIT:
+            if row.post_only:
+                given["postOnly"] = True
+            else:
+                given["timeInForce"] = _TIMES[row.time_in_force]
+        return given
+
+    def is_apart(self, row: OrderRow) -> bool:
+        """Whether it is a stop, and stops live at endpoints of their own and become other orders."""
+        return row.stop_price is not None and self.capability.algo_orders
+
+    def has_triggered(self, found: Row) -> bool:
+        """Whether a stop that is kept among the ordinary orders has met its price: then it works on the book, and says since when."""
+        info = found.get("info") or {}
+        if (since := info.get("workingTime")) is None:
+            return info.get("isWorking") is True
+        return str(since).isdecimal() and int(since) > 0
 
     async def find(self, theirs: str, name: str, since: int) -> Row | None:
         """By its name; where that shows nothing, among the open orders, and among all from *since*, ms. None: no read shows it."""
@@ -186,6 +216,10 @@ class KrakenWays(Ways):
     def of_send(self, row: OrderRow) -> dict[str, Any]:
         """Its engine takes the order no more after this: what makes absence provable where there is no receive window."""
         return {"deadline": self.clients.read.iso8601(row.send_by + (self.capability.receive_window_ms or 0))}
+
+    def has_triggered(self, found: Row) -> bool:
+        """It stays `open`, and only its flags tell."""
+        return "stopped" in str((found.get("info") or {}).get("misc") or "").split(",")
 
     async def find(self, theirs: str, name: str, since: int) -> Row | None:  # noqa: ARG002 - both lists go by the name
         """Open orders first: what ends in between is then among the ended ones."""

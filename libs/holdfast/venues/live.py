@@ -37,6 +37,10 @@ def preflight(settings: Settings, names: Collection[str] | None = None) -> None:
             raise Terminal(f"[account.{name}] leverage: {one.exchange} is spot, it has none", EXIT_CONFIG)
         if CAPABILITIES[one.exchange].kind is Kind.SPOT:
             _check_coins(name, one)
+            for setting in ("adopt", "flatten"):
+                if getattr(one, setting):
+                    why = f"[account.{name}] {setting}: {one.exchange} is spot, where the coins of others are never touched"
+                    raise Terminal(why, EXIT_CONFIG)
         if (why := refusal_of_protect(name, one)) is not None:
             raise Terminal(why, EXIT_CONFIG)
         secrets_of(name, one)

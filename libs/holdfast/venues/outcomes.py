@@ -16,6 +16,8 @@ FUNDS, SMALL, REFUSED = Code.INSUFFICIENT_FUNDS, Code.BELOW_MINIMUM, Code.VENUE_
 
 _BINANCE: Mapping[str, Code] = {
     "-1013": SMALL,
+    **dict.fromkeys((f"-1013 Filter failure: {name}" for name in ("MAX_NUM_ORDERS", "MAX_NUM_ALGO_ORDERS", "EXCHANGE_MAX_NUM_ORDERS",
+                                                                 "EXCHANGE_MAX_NUM_ALGO_ORDERS")), REFUSED),
     # the request was malformed, late, unsigned, or not allowed: refused at the door
     **dict.fromkeys(("-1014", "-1015", "-1021", "-1022", "-1100", "-1101", "-1102", "-1103", "-1104", "-1105", "-1106"), REFUSED),
     **dict.fromkeys(("-1111", "-1114", "-1115", "-1116", "-1117", "-1121", "-1128", "-1130", "-1136", "-2014", "-2015"), REFUSED),

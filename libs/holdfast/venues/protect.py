@@ -18,15 +18,16 @@ def protects(one: AccountSettings) -> Protect:
 
 
 def _can(exchange: str) -> bool:
+    """Not on spot yet: a stop locks the coins there that an exit has to sell."""
     found = CAPABILITIES.get(exchange)
-    return found is not None and found.rests_stops
+    return found is not None and found.rests_stops and found.reduces
 
 
 def refusal_of_protect(name: str, one: AccountSettings) -> str | None:
     """Why the account cannot be protected as it says; None: it can."""
     if protects(one) is Protect.SCANNER or _can(one.exchange):
         return None
-    able = ", ".join(exchange for exchange, found in CAPABILITIES.items() if found.rests_stops)
+    able = ", ".join(exchange for exchange in CAPABILITIES if _can(exchange))
     return (
         f'[account.{name}] protect = "{one.protect}": no stop of a position can rest at {one.exchange} yet, only at {able}; '
         'take "scanner"'
