@@ -19,7 +19,7 @@ RUN /opt/venv/bin/pip install --quiet --no-deps --no-build-isolation . \
 FROM python:3.13-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOLDFAST_DIR=/data HOLDFAST_STATE_DIR=/state
 RUN mkdir -p /app /data /state && cd / && mkdir -m 700 -p \
-    secrets/ledger secrets/executor secrets/exit_scanner secrets/state_publisher secrets/market_feed secrets/dashboard secrets/alerts secrets/learner secrets/demo secrets/hooks secrets/cli secrets/others \
+    secrets/ledger secrets/executor secrets/exit_scanner secrets/state_publisher secrets/market_feed secrets/dashboard secrets/alerts secrets/learner secrets/demo secrets/hooks secrets/cli secrets/others secrets/exchange \
  && mkdir -m 755 secrets/bus && chown -R 10001:10001 /app /data /state /secrets
 COPY --from=builder /opt/venv /opt/venv
 USER 10001:10001

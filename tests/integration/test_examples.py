@@ -32,6 +32,9 @@ ELSEWHERE = {
     "tradingview.sh": "tests/integration/test_hooks.py",
     "live/holdfast.toml": "tests/security/test_live_containers.py",
     "live/venue-sim.yml": "tests/security/test_live_containers.py",
+    "live/apart.yml": "tests/security/test_live_containers.py",
+    "live/apart-sim.yml": "tests/security/test_live_containers.py",
+    "live/apart.toml": "tests/security/test_live_containers.py",
 }
 D = Decimal
 

@@ -152,6 +152,8 @@ def test_entries_a_lost_answer_an_exit_of_the_scanner_and_no_secret_anywhere(liv
     assert reconciled(live) == (0, [("1.5", "1.5", "same")])
     live.server.venue.exchange.by_hand("BTCUSDT", "BUY", Decimal("0.5"))
     assert reconciled(live) == (1, [("1.5", "2", "differs")])
+    nobody = live.run("reconcile", "--account", "second", "--config", live.config)
+    assert (nobody.exit_code, "no live account; there are main" in nobody.output) == (2, True)
     live.server.venue.exchange.by_hand("BTCUSDT", "SELL", Decimal("0.5"))
 
     live.prices[BTC] = "85"  # below the stop-loss of 10 %

@@ -32,6 +32,7 @@ _COLUMNS = (
     Column("venue", "venue", short, right=True), Column("inventory", "inventory", short, right=True), Column("", "verdict"),
 )  # fmt: skip
 Apply = typer.Option(False, "--apply", help="Then take in what is in quarantine.")
+Only = typer.Option([], "--account", help="Only this one; may be repeated. All live accounts without it.")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     apply: bool = Apply,
+    account: list[str] = Only,
     yes: Yes = False,
     wait: Wait = 10,
     directory: Dir = None,
@@ -52,9 +54,12 @@ def reconcile(
     settings = settings_of(directory, config)
     if not meant_live(settings):
         fail('no account has mode = "live"; for paper there is `holdfast audit`', 2)
+    if unknown := [name for name in account if name not in meant_live(settings)]:
+        fail(f"{', '.join(unknown)}: no live account; there are {', '.join(meant_live(settings))}", 2)
+    names = account or list(meant_live(settings))
 
     async def read(client: "Client") -> "tuple[LedgerView, list[dict[str, Any]]]":
-        return await _read(client, settings)
+        return await _read(client, settings, names)
 
     view, rows = on_bus(directory, config, read)
     if as_json:
@@ -63,7 +68,8 @@ def reconcile(
         print_rows(
             rows, _COLUMNS, as_json=False, empty="nothing is held on either side, and no order is open"
         )
-    aside = sorted(view.quarantine.values(), key=lambda row: (row.executed_at, row.at))
+    aside = [row for row in view.quarantine.values() if not account or row.account in account]
+    aside.sort(key=lambda row: (row.executed_at, row.at))
     if apply and aside:
         if not yes and (as_json or not typer.confirm(f"Take {len(aside)} fills in?")):
             fail("nothing was taken in; say --yes if that is what you want", 2)
@@ -73,11 +79,12 @@ def reconcile(
     raise typer.Exit(0 if all(row["agrees"] for row in rows) else 1)
 
 
-async def _read(client: "Client", settings: "Settings") -> "tuple[LedgerView, list[dict[str, Any]]]":
+async def _read(
+    client: "Client", settings: "Settings", names: list[str]
+) -> "tuple[LedgerView, list[dict[str, Any]]]":
     """The ledger first, then each exchange. Ends the command where either cannot be read."""
     from holdfast.cli.looking import look
     from holdfast.runtime.faults import Terminal
-    from holdfast.runtime.live_settings import meant_live
     from holdfast.venues.live import connect
     from holdfast.venues.port import VenueUnreadable
 
@@ -85,7 +92,7 @@ async def _read(client: "Client", settings: "Settings") -> "tuple[LedgerView, li
     if seen.trouble is not None:
         fail(seen.trouble)
     rows: list[dict[str, Any]] = []
-    for name in meant_live(settings):
+    for name in names:
         try:
             venue = await connect(settings, name, client.clock)
             try:

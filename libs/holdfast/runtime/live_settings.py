@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 PAPER = "paper"
-SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim)(:\d+)?)?$"
-"""Where a simulated venue may be, or nothing: keys of an exchange never go anywhere else."""
+SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim(-[a-z0-9]+)?)(:\d+)?)?$"
+"""Where a simulated venue may be (`venue-sim`, or `venue-sim-` and a word: containers), or nothing: keys of an exchange never go anywhere else."""
 
 
 class AccountSettings(Section):
