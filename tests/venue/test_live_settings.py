@@ -130,16 +130,20 @@ def test_an_account_that_cannot_trade_is_refused_before_anything_starts(tmp_path
 @pytest.mark.parametrize(
     ("changes", "who", "patience"),
     [
-        ({}, Protect.BOTH, {}),
-        ({"protect": '"scanner"'}, Protect.SCANNER, {}),
-        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, {"main": 7000}),
-        ({"exchange": '"kraken"', "unsafe_venue": "true"}, Protect.SCANNER, {}),
+        ({}, Protect.BOTH, (0, 5000)),
+        ({"protect": '"scanner"'}, Protect.SCANNER, (0, 0)),
+        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, (7000, 7000)),
+        ({"exchange": '"kraken"'}, Protect.VENUE, (0, 5000)),
+        ({"exchange": '"kraken"', "protect": '"both"'}, Protect.BOTH, (0, 0)),
+        ({"exchange": '"okx"', "unsafe_venue": "true"}, Protect.SCANNER, (0, 5000)),
     ],
 )
 def test_who_watches_the_stop_loss(tmp_path, changes, who, patience):
+    """*patience*: the scanner's, on futures and on spot; it counts only where a stop is proven to rest."""
     found = settings(tmp_path, **changes)
     assert protects(found.account["main"]) is who
-    assert patience_of(found) == patience
+    given = patience_of(found)
+    assert (given.get(("main", Kind.LINEAR), 0), given.get(("main", Kind.SPOT), 0)) == patience
     assert (terms_of(found)["main"] is None) is (who is Protect.SCANNER)
 
 
