@@ -7,7 +7,7 @@ from venue_sim.catalog import DIALECTS
 from venue_sim.dialects import Answer, Dialect, Request
 from venue_sim.faults import Fault, Faults, Kind
 from venue_sim.matching import Tell
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 
 
 class Venue:
@@ -50,5 +50,5 @@ class Venue:
         return self.dialect.refused(kind)
 
 
-def _nobody(order: Order, trade: Trade | None) -> None:
+def _nobody(order: Order | Algo, trade: Trade | None) -> None:
     """Nobody listens."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from venue_sim.faults import Fault, Kind
 from venue_sim.market import Quote
 from venue_sim.matching import Matching
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 
 Document = Any
 PAGE = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
@@ -55,7 +55,7 @@ class Line(Protocol):
         """What is answered to a message."""
         ...
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:
         """What this client is told of an order that has changed."""
         ...
 

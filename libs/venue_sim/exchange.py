@@ -9,7 +9,7 @@ from venue_sim.account import BOTH, LONG, SHORT, ZERO, Account
 from venue_sim.errors import Refusal, Why
 from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Matching, Settled, Tell, reached
-from venue_sim.orders import CONDITIONAL, Algo, Ask, Income
+from venue_sim.orders import CONDITIONAL, Algo, Ask, Income, Order, Trade
 
 TAKER, MAKER = Decimal("0.0005"), Decimal("0.0002")
 
@@ -28,6 +28,8 @@ class Exchange(Matching):
         super().__init__(clock, specs=specs, tell=tell)
         self.account = Account(wallet, self.mark, self.specs)
         self.algos: dict[int, Algo] = {}
+        self._were: dict[int, int] = {}
+        """Open orders that were conditional ones -> those."""
         self.incomes: list[Income] = []
 
     def held(self) -> Mapping[str, Decimal]:
@@ -101,13 +103,24 @@ class Exchange(Matching):
         algo = Algo(self.next(), ask, now, now, visible_from=self.hidden_until)
         self.algos[algo.number] = algo
         self.received.append(ask)
+        self._say(algo, None)
         return algo
 
     def cancel_conditional(self, algo: Algo) -> Algo:
         if not algo.is_open:
             raise Refusal(Why.NOT_OPEN)
-        algo.status, algo.updated = "CANCELED", self.clock()
+        self._become(algo, "CANCELED")
         return algo
+
+    def _become(self, algo: Algo, status: str) -> None:
+        algo.status, algo.updated = status, self.clock()
+        self._say(algo, None)
+
+    def _say(self, order: Order | Algo, trade: Trade | None) -> None:
+        """An order that has ended also ends the conditional one that it was."""
+        super()._say(order, trade)
+        if isinstance(order, Order) and not order.is_open and (number := self._were.get(order.number)):
+            self._become(self.algos[number], "FINISHED")
 
     def cancel_conditionals(self, symbol: str) -> None:
         """All that are open, of one symbol."""
@@ -128,13 +141,20 @@ class Exchange(Matching):
             close_position=False,
             reduce_only=ask.reduce_only or ask.close_position,
         )
-        algo.updated = self.clock()
+        algo.triggered_at = self.clock()
+        self._become(algo, "TRIGGERING")
         try:
             order = self._place(plain, received=False)
-        except Refusal:
-            algo.status = "REJECTED"
+        except Refusal as refusal:
+            algo.refused = refusal
+            self._become(algo, "REJECTED")
             return
-        algo.status, algo.order = "FINISHED", order.number
+        algo.order = order.number
+        self._become(algo, "TRIGGERED")
+        if order.is_open:
+            self._were[order.number] = algo.number
+        else:
+            self._become(algo, "FINISHED")
 
     # -- checks, and what a trade does -----------------------------------------------------------------------------------------
 

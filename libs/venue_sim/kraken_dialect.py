@@ -17,7 +17,7 @@ from venue_sim.kraken_door import KrakenDoor
 from venue_sim.kraken_rows import balance_rows, execution_row
 from venue_sim.market import Quote, Spec
 from venue_sim.matching import Tell
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 from venue_sim.wallet import Habits, Spot
 
 HABITS = Habits(
@@ -157,8 +157,10 @@ class V2Line:
         spec = self._dialect.exchange.specs[order.ask.symbol]
         return execution_row(order, trade, spec, self._dialect.desk.userrefs.get(order.number))
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
-        told = []
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:
+        told: list[Document] = []
+        if isinstance(order, Algo):
+            return told
         if "executions" in self._sequences:
             told.append(self._message("executions", [self._row(order, trade)], "update"))
             if trade is not None and not order.is_open:

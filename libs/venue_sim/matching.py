@@ -17,7 +17,7 @@ from venue_sim.errors import Refusal, Why
 from venue_sim.market import Quote, Spec
 from venue_sim.orders import STOPS, Algo, Ask, Order, Trade
 
-Tell = Callable[[Order, Trade | None], None]
+Tell = Callable[[Order | Algo, Trade | None], None]
 DAY_MS = 24 * 3600 * 1000
 ALL = ""
 """The name under which a countdown is for every symbol."""
@@ -33,7 +33,9 @@ class Settled:
 
 
 class Matching(ABC):
-    """See the module. *clock* gives the time in ms; *tell* hears of every order that changed, and of its trade, if it was one."""
+    """See the module. *clock* gives the time in ms; *tell* hears of every order, conditional or not, that changed, and of its
+    trade, if it was one.
+    """
 
     def __init__(
         self, clock: Callable[[], int], *, specs: Iterable[Spec], tell: Tell | None = None, first: int = 1_000
@@ -285,7 +287,7 @@ class Matching(ABC):
         order.status, order.updated, order.reason = status, self.clock(), reason
         self._say(order, None)
 
-    def _say(self, order: Order, trade: Trade | None) -> None:
+    def _say(self, order: Order | Algo, trade: Trade | None) -> None:
         if self._tell is not None:
             self._tell(order, trade)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from venue_sim.account import BOTH, ZERO
+from venue_sim.errors import Refusal
 
 OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
 LIVE_ALGO = frozenset({"NEW"})
@@ -71,6 +72,9 @@ class Algo:
     status: str = "NEW"
     order: int = 0
     """The ordinary order that it has become."""
+    triggered_at: int = 0
+    refused: Refusal | None = None
+    """Why it came to nothing once its price had come."""
     visible_from: int = 0
 
     @property

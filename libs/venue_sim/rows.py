@@ -64,7 +64,7 @@ def algo_row(algo: Algo) -> Row:
         "algoStatus": algo.status, "actualOrderId": str(algo.order) if algo.order else "", "triggerPrice": plain(ask.trigger or ZERO),
         "price": plain(ask.price or ZERO), "icebergQuantity": None, "selfTradePreventionMode": "EXPIRE_MAKER",
         "workingType": "CONTRACT_PRICE", "priceMatch": "NONE", "closePosition": ask.close_position, "priceProtect": False,
-        "reduceOnly": ask.reduce_only, "createTime": algo.at, "updateTime": algo.updated, "triggerTime": 0, "goodTillDate": 0,
+        "reduceOnly": ask.reduce_only, "createTime": algo.at, "updateTime": algo.updated, "triggerTime": algo.triggered_at, "goodTillDate": 0,
     }  # fmt: skip
 
 

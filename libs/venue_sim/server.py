@@ -15,7 +15,7 @@ from venue_sim.dialects import Answer, Document, Line, Request
 from venue_sim.errors import Refusal
 from venue_sim.faults import PREVENTED, Fault, Kind
 from venue_sim.market import Quote
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 
 LOOPBACK = "127.0.0.1"
 WATCH_S = 0.02
@@ -132,7 +132,7 @@ class Server:
 
     # -- the user's stream -----------------------------------------------------------------------------------------------------
 
-    def _tell(self, order: Order, trade: Trade | None) -> None:
+    def _tell(self, order: Order | Algo, trade: Trade | None) -> None:
         if order.visible_from <= self.venue.clock():
             for socket, line in self._lines.items():
                 self._unsent += [(socket, document) for document in line.tell(order, trade)]

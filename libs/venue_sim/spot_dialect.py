@@ -15,7 +15,7 @@ from venue_sim.door import SPOT, Door
 from venue_sim.errors import VenueError
 from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Tell
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 from venue_sim.spot import ENDPOINTS, SpotDesk
 from venue_sim.spot_rows import MOST_STOPS, account_event, order_event
 from venue_sim.wallet import Habits, Spot
@@ -92,8 +92,8 @@ class ApiLine:
         signature = given.pop("signature", "")
         door.check_signature("&".join(f"{name}={given[name]}" for name in sorted(given)), signature)
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
-        if not self.listens:
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:
+        if isinstance(order, Algo) or not self.listens:
             return ()
         exchange = self._dialect.exchange
         now = exchange.clock()

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from venue_sim.account import Account
+from venue_sim.binance_errors import FUTURES, said
 from venue_sim.dialects import Document
 from venue_sim.market import Quote
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 from venue_sim.rows import plain
 
 
@@ -30,6 +31,22 @@ def order_event(order: Order, trade: Trade | None, now: int) -> dict[str, Any]:
     if trade is not None:
         body |= {"N": "USDT", "n": plain(trade.fee)}
     return {"e": "ORDER_TRADE_UPDATE", "E": now, "T": order.updated, "o": body}
+
+
+def algo_event(algo: Algo, became: Order | None, now: int) -> dict[str, Any]:
+    """ALGO_UPDATE; *became*: the ordinary order that the conditional one is by now."""
+    ask, zero = algo.ask, "0"
+    body = {
+        "caid": ask.client_id, "aid": algo.number, "at": "CONDITIONAL", "o": ask.type, "s": ask.symbol, "S": ask.side, "ps": ask.position_side,
+        "f": ask.time_in_force, "q": plain(ask.quantity), "X": algo.status, "ai": str(algo.order) if algo.order else "", "ap": zero, "aq": zero,
+        "act": zero, "tp": plain(ask.trigger) if ask.trigger is not None else zero, "p": plain(ask.price) if ask.price is not None else zero,
+        "V": "EXPIRE_MAKER", "wt": "CONTRACT_PRICE", "pm": "NONE", "cp": ask.close_position, "pP": False, "R": ask.reduce_only,
+        "tt": algo.triggered_at, "gtd": 0, "rm": said(algo.refused, FUTURES).text if algo.refused else "",
+    }  # fmt: skip
+    if became is not None:
+        average = became.value / became.filled if became.filled else became.filled
+        body |= {"ap": plain(average), "aq": plain(became.filled), "act": became.ask.type}
+    return {"e": "ALGO_UPDATE", "T": algo.updated, "E": now, "o": body}
 
 
 def account_event(account: Account, symbol: str, now: int) -> dict[str, Any]:
@@ -75,7 +92,7 @@ class PriceLine:
             self._channels = {name: None for name in self._channels if name not in names}
         return ({"result": None, "id": number},)
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:  # noqa: ARG002 - orders are nobody else's business
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:  # noqa: ARG002 - orders are nobody else's business
         return ()
 
     def price(self, symbol: str, quote: Quote) -> Sequence[Document]:

@@ -13,9 +13,9 @@ from venue_sim.faults import Kind
 from venue_sim.futures import ENDPOINTS, Futures
 from venue_sim.market import Quote
 from venue_sim.matching import Tell
-from venue_sim.orders import Order, Trade
+from venue_sim.orders import Algo, Order, Trade
 from venue_sim.rows import empty_hedge_rows
-from venue_sim.stream import PriceLine, account_event, expired_event, order_event
+from venue_sim.stream import PriceLine, account_event, algo_event, expired_event, order_event
 
 
 class Usdm(Binance[Futures]):
@@ -62,10 +62,12 @@ class KeyLine:
     def hear(self, text: str) -> Sequence[Document]:  # noqa: ARG002 - nothing is answered here
         return ()
 
-    def tell(self, order: Order, trade: Trade | None) -> Sequence[Document]:
+    def tell(self, order: Order | Algo, trade: Trade | None) -> Sequence[Document]:
         exchange = self._dialect.exchange
         if not self.listens:
             return ()
+        if isinstance(order, Algo):
+            return (algo_event(order, exchange.orders.get(order.order), exchange.clock()),)
         events = [order_event(order, trade, exchange.clock())]
         if trade is not None:
             events.append(account_event(exchange.account, order.ask.symbol, exchange.clock()))

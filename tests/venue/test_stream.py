@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.venue._stage import HandClock, ccxt_venue, quote, row, until, venue
+from holdfast.contracts.codes import OrderState
+from tests.venue._stage import KINDS, HandClock, ccxt_venue, quote, row, until, venue
 from venue_sim.faults import Fault, Kind
 
 
@@ -50,6 +51,26 @@ async def test_a_fill_is_asked_for_when_the_stream_names_its_order(stage):
     await rests(adapter, clock)
     (fill,) = await fills_now(server, adapter, clock)
     assert (fill.order_id, str(fill.quantity)) == ("h1", "0.1")
+
+
+async def test_a_stop_that_somebody_canceled_is_told_at_once_too(stage):
+    server, adapter, clock = stage
+    order = row(clock=clock, **KINDS["stop"])
+    await adapter.submit([order], now_ms=clock.now)
+    adapter.take_row(order.evolve(state=OrderState.OPEN))
+    await until(lambda: adapter.stream.trouble is None)
+    for _ in range(4):
+        await adapter.poll(now_ms=clock.now)
+        clock.now += 500
+    server.venue.exchange.cancel_conditionals("BTCUSDT")
+    await server._send_events()
+    told = []
+    for _ in range(400):
+        told = (await adapter.poll(now_ms=clock.now)).orders
+        if told:
+            break
+        await clock.sleep(1)
+    assert [(one.order_id, one.state) for one in told] == [("h1", OrderState.CANCELED)]
 
 
 async def test_after_the_listen_key_has_expired_it_connects_with_a_new_one(stage):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import aiohttp
@@ -17,7 +18,8 @@ from venue_sim.errors import VenueError
 from venue_sim.exchange import Exchange
 from venue_sim.faults import OF_SENDS, PREVENTED, SPOILED, Fault, Kind
 from venue_sim.market import Quote, read_tape
-from venue_sim.orders import Ask
+from venue_sim.orders import Algo, Ask
+from venue_sim.stream import algo_event
 
 BTC = "BTC/USDT:USDT"
 
@@ -336,6 +338,33 @@ def test_a_position_without_margin_is_liquidated():
     exchange.quote("BTCUSDT", Quote(D(39_500), D("39500.1")))
     assert exchange.account.of("BTCUSDT").quantity == 0
     assert exchange.trades[-1].client_id.startswith("autoclose-")
+
+
+def test_each_change_of_a_conditional_order_is_told():
+    told = []
+    exchange = Exchange(
+        lambda: START,
+        tell=lambda order, _: (
+            told.append(algo_event(order, exchange.orders.get(order.order), START))
+            if isinstance(order, Algo)
+            else None
+        ),
+    )
+    stop = Ask("BTCUSDT", "SELL", "STOP", "s1", D("0.1"), D(40_000), reduce_only=True, trigger=D(41_000))
+    exchange.quote("BTCUSDT", Quote(D(42_000), D("42000.1")))
+    for client_id in ("s1", "s2", "s3"):
+        exchange.place_conditional(replace(stop, client_id=client_id))
+    exchange.cancel_conditional(exchange.algos[min(exchange.algos)])
+    exchange.by_hand("BTCUSDT", "BUY", D("0.1"))
+    exchange.quote("BTCUSDT", Quote(D(40_990), D("40990.1")))
+    said = [(event["o"]["caid"], event["o"]["X"]) for event in told]
+    assert said == [
+        ("s1", "NEW"), ("s2", "NEW"), ("s3", "NEW"), ("s1", "CANCELED"), ("s2", "TRIGGERING"), ("s2", "TRIGGERED"), ("s2", "FINISHED"),
+        ("s3", "TRIGGERING"), ("s3", "REJECTED"),
+    ]  # fmt: skip
+    finished, rejected = told[6]["o"], told[8]["o"]
+    assert (finished["ai"], finished["aq"], finished["act"]) == (str(max(exchange.orders)), "0.1", "LIMIT")
+    assert (rejected["ai"], rejected["rm"]) == ("", "ReduceOnly Order is rejected.")
 
 
 def test_a_tape_names_the_line_that_is_wrong(tmp_path):
