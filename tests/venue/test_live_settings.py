@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.cli.up import banner
-from holdfast.contracts.codes import OrderType
+from holdfast.contracts.codes import Kind, OrderType
 from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
@@ -115,8 +115,8 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
             r"symbols: BTC would be held as a position and paid with",
         ),
         (
-            {"exchange": '"kraken"', "protect": '"both"'},
-            r'protect = "both": no stop of a position can rest at kraken yet, only at binanceusdm; take "scanner"',
+            {"exchange": '"okx"', "unsafe_venue": "true", "protect": '"both"'},
+            r'protect = "both": no stop of a position can rest at okx yet, only at binanceusdm, binance, kraken; take "scanner"',
         ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
     ],
