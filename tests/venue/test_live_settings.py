@@ -14,6 +14,7 @@ from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.live_settings import capital_of, check_switch, live_accounts, patience_of, secrets_of
+from holdfast.venues.dead_man import switches_of
 from holdfast.venues.live import open_live, preflight
 from holdfast.venues.protect import protects, terms_of
 from tests.venue._stage import KEY, SECRET, HandClock, venue
@@ -79,6 +80,8 @@ WRONG = {
     "adopt: SOL/USDT not among": {"adopt": '["SOL/USDT"]'},
     "adopt, flatten: BTC/USDT cannot": {"adopt": '["BTC/USDT"]', "flatten": '["BTCUSDT"]'},
     'protect = "both": on paper': {"mode": '"paper"', "protect": '"both"'},
+    "dead_man_s": {"dead_man_s": "5"},
+    "dead_man_s = 60: on paper": {"mode": '"paper"', "dead_man_s": "60"},
 }
 
 
@@ -118,6 +121,10 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
             {"exchange": '"okx"', "unsafe_venue": "true", "protect": '"both"'},
             r'protect = "both": no stop of a position can rest at okx yet, only at binanceusdm, binance, kraken; take "scanner"',
         ),
+        (
+            {"exchange": '"binance"', "dead_man_s": "60"},
+            r"dead_man_s = 60: no dead man's switch of binance is used here, only those of binanceusdm, kraken; take 0",
+        ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
     ],
 )
@@ -145,6 +152,26 @@ def test_who_watches_the_stop_loss(tmp_path, changes, who, patience):
     given = patience_of(found)
     assert (given.get(("main", Kind.LINEAR), 0), given.get(("main", Kind.SPOT), 0)) == patience
     assert (terms_of(found)["main"] is None) is (who is Protect.SCANNER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "switches"),
+    [
+        ({}, {"main": 60_000}),
+        ({"dead_man_s": "0"}, {}),
+        ({"dead_man_s": "30"}, {"main": 30_000}),
+        (
+            {"exchange": '"kraken"'},
+            {},
+        ),  # it would cancel everybody's orders of the account: only where it is asked for
+        ({"exchange": '"kraken"', "dead_man_s": "90"}, {"main": 90_000}),
+        ({"exchange": '"binance"'}, {}),
+    ],
+)
+def test_after_how_much_silence_the_exchange_cancels_entries(tmp_path, changes, switches):
+    found = settings(tmp_path, **changes)
+    preflight(found)
+    assert switches_of(found) == switches
 
 
 def test_how_its_stops_rest(tmp_path):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 PAPER = "paper"
+LEAST_SWITCH_S = 10
 SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim(-[a-z0-9]+)?)(:\d+)?)?$"
 """Where a simulated venue may be (`venue-sim`, or `venue-sim-` and a word: containers), or nothing: keys of an exchange never go anywhere else."""
 
@@ -93,6 +94,12 @@ class AccountSettings(Section):
         le=600,
         description='Live: a triggered stop that has not filled becomes a market exit; protect = "venue": so long the scanner waits for it.',
     )
+    dead_man_s: int | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="Live: after so many s without a word from the executor the exchange cancels entries that rest there; 0: never; empty: 60 where it can be told so for one symbol, else 0.",
+    )
     adopt: list[str] = Field(
         default_factory=list,
         description="Live: symbols on which positions that others open are taken in at once, with exits from policy.",
@@ -104,6 +111,13 @@ class AccountSettings(Section):
     answer_ms: int = Field(
         3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
     )
+
+    @field_validator("dead_man_s")
+    @classmethod
+    def _patient(cls, dead_man_s: int | None) -> int | None:
+        if dead_man_s is not None and 0 < dead_man_s < LEAST_SWITCH_S:
+            raise ValueError(f"0, or at least {LEAST_SWITCH_S} s: a slow answer is no death")
+        return dead_man_s
 
     @field_validator("symbols", "adopt", "flatten")
     @classmethod
@@ -151,6 +165,11 @@ def check_live(settings: "Settings") -> None:
     """Raises ValueError with everything that is wrong with the accounts meant to be live."""
     meant = [name for name, one in settings.account.items() if one.mode == "live"]
     wrong = [text for name in meant for text in _wrong(settings, name)]
+    wrong += [
+        f"[account.{name}] dead_man_s = {one.dead_man_s}: on paper nothing rests at an exchange; take 0"
+        for name, one in settings.account.items()
+        if one.mode != "live" and one.dead_man_s
+    ]
     wrong += [
         f'[account.{name}] protect = "{one.protect}": on paper no stop rests at a venue; take "scanner"'
         for name, one in settings.account.items()
