@@ -3,8 +3,8 @@
 `domain.coins` has the rules. Two readings in a row must show the same before a sale by others is believed, because a balance and
 a list of trades are never of one moment; and only sales since the balance was last seen to be enough are looked at.
 
-For what may be sold at once a balance counts as long as nothing of ours has moved at that exchange since it was asked for. An exit that
-has waited for an order to end has it read once more, because that order had locked coins.
+What may be sold at once is what was free when the balances were read last, and what was bought since. Where an order of ours has ended
+since, which may have locked coins, an exit has them read once more.
 """
 
 from collections.abc import Collection, Mapping
