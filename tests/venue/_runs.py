@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import OrderState
+from tests.venue._sales import bare_positions, count_sales, stops_of
 from tests.venue._stage import D
 from tests.venue._world import FUTURES, SYMBOLS, bench, started
 from venue_sim.faults import OF_SENDS, Fault, Kind
@@ -95,7 +96,10 @@ class History:
             self.count_stops()
 
     def count_stops(self):
-        """Whenever the venue takes one more it must not be the third of its symbol."""
+        """Whenever the venue takes one more it must not be the third of its symbol; on spot not the second, nor more than is held."""
+        if self.world.wire != FUTURES:
+            self.result.wrong = count_sales(self.world)
+            return
         place, algos = self.world.exchange.place_conditional, self.world.exchange.algos
 
         def counted(ask):
@@ -161,7 +165,11 @@ class History:
     async def exit(self):
         symbol = self.random.choice(SYMBOLS)
         await self.fresh(symbol)
-        fields = self.random.choice([{}, {"quantity": "0.02"}, {"reason": "stop_loss"}])
+        kinds = [{}, {"quantity": "0.02"}, {"reason": "stop_loss"}]
+        if self.is_guarded and self.world.wire != FUTURES:
+            away = {"type": "limit", "price": str(PRICES[symbol] + 300)}
+            kinds += [away, away | {"quantity": "0.03"}]
+        fields = self.random.choice(kinds)
         intent = self.world.close(symbol, **fields)
         self.given.append((True, intent))
         await self.world.give_exits(intent)
@@ -187,7 +195,12 @@ class History:
 
     async def take_stops(self):
         """Somebody cancels them by hand."""
-        self.world.exchange.cancel_conditionals(self.random.choice(SYMBOLS).replace("/", ""))
+        symbol = self.world.name(self.random.choice(SYMBOLS))
+        if self.world.wire == FUTURES:
+            self.world.exchange.cancel_conditionals(symbol)
+            return
+        for order in stops_of(self.world, symbol):
+            self.world.exchange.cancel(order)
 
     async def time(self):
         await self.world.time(self.random.choice([50, 300, 1_500, 6_000]))
@@ -206,7 +219,9 @@ class History:
         self.arm(self.random.choice(CANCELS), *CANCEL[self.world.wire])
 
     async def break_stop(self):
-        if self.random.random() < 0.7:
+        if self.world.wire != FUTURES:
+            await (self.break_send() if self.random.random() < 0.7 else self.break_cancel())
+        elif self.random.random() < 0.7:
             kind = self.random.choice(SLOW if self.random.random() < 0.15 else QUICK)
             self.arm(kind, "POST", "/fapi/v1/algoOrder", delay_ms=self.random.choice([3_000, 9_000, 14_000]))
         else:
@@ -215,7 +230,7 @@ class History:
 
     async def break_read(self):
         method, paths = READ_PATHS[self.world.wire]
-        if self.is_guarded:
+        if self.is_guarded and self.world.wire == FUTURES:
             paths = [*paths, "/algoOrder", "/openAlgoOrders", "/allAlgoOrders"]
         path = self.random.choice(paths)
         self.arm(self.random.choice(READS), method, path, times=self.random.choice([1, 1, 3]))
@@ -303,6 +318,9 @@ class History:
 
     def judge_stops(self):
         """At rest every position has its one stop, as large as it is, where its stop-loss is."""
+        if self.world.wire != FUTURES:
+            self.result.wrong += bare_positions(self.world)
+            return
         there = [
             (algo.ask.symbol, algo.ask.side, algo.ask.quantity, algo.ask.trigger)
             for algo in self.world.exchange.algos.values()
