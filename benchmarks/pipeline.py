@@ -121,7 +121,7 @@ def intent(number: str, index: int, **more: str) -> dict[str, bytes]:
         "side": "buy",
         "quantity": "0.01",
         "take_profit": "80000",
-        "stop_loss": "21000",
+        "stop_loss": "38000",
     }
     return {"body": orjson.dumps(body | more)}
 

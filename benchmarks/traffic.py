@@ -48,7 +48,7 @@ class Traffic:
         }
         if is_close:
             return body | {"action": "close"}
-        return body | {"side": "buy", "quantity": "0.01", "take_profit": "80000", "stop_loss": "21000"}
+        return body | {"side": "buy", "quantity": "0.01", "take_profit": "80000", "stop_loss": "38000"}
 
 
 class Ends:

@@ -13,6 +13,7 @@ from venue_sim.rows import account_row, algo_row, instrument, order_row, plain, 
 MOST_ROWS = 1_000
 TRADES_WINDOW_MS = 7 * 24 * 3600 * 1000
 LISTEN_MS = 60 * 60 * 1000
+LEAST_TILL_MS, MOST_TILL_MS = 600_000, 253_402_300_799_000
 
 
 class Futures:
@@ -83,7 +84,15 @@ class Futures:
             close_position=close,
             position_side=given.get("positionSide", BOTH),
             trigger=amount_of(given, "triggerPrice") if given.get("triggerPrice") else None,
+            till=self._till(given) if given.get("timeInForce") == "GTD" else 0,
         )
+
+    def _till(self, given: Given) -> int:
+        """Of an order that rests until a time: in whole seconds, ten minutes ahead at least."""
+        till = int(needed_of(given, "goodTillDate"))
+        if not self.exchange.clock() + LEAST_TILL_MS < till < MOST_TILL_MS:
+            raise VenueError(-5040, "goodTillDate must be 600 seconds ahead at least.")
+        return till // 1000 * 1000
 
     def get_order(self, given: Given) -> Any:
         return order_row(self._order(given, Refusal(Why.NO_ORDER)))
@@ -163,6 +172,8 @@ class Futures:
     def countdown(self, given: Given) -> Any:
         """The dead man's switch: everything of the symbol is canceled unless this is called again in time; 0 takes it back."""
         symbol, ms = needed_of(given, "symbol"), int(needed_of(given, "countdownTime"))
+        if symbol not in self.exchange.specs:
+            raise Refusal(Why.UNKNOWN_SYMBOL)
         if ms:
             self.exchange.countdowns[symbol] = self.exchange.clock() + ms
         else:

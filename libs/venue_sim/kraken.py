@@ -30,6 +30,8 @@ Given = Mapping[str, str]
 PAGE = 50
 TOKEN_S = 900
 LONGEST_DEADLINE_MS = 60_000
+LEAST_TILL_MS = 4_000
+"""Five seconds ahead, in whole seconds."""
 CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[\x20-\x7e]{1,18}")
 """A UUID, with or without hyphens, or up to 18 characters of text."""
 TYPES = frozenset({"market", "limit", "stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit"})
@@ -101,7 +103,7 @@ class KrakenDesk:
             raise VenueError("EGeneral:Invalid arguments:leverage")
         flags = given.get("oflags", "").split(",")
         in_force = given.get("timeinforce", "GTC")
-        if in_force not in {"GTC", "IOC"} or "viqc" in flags:
+        if in_force not in {"GTC", "IOC", "GTD"} or "viqc" in flags:
             raise VenueError("EGeneral:Invalid arguments:timeinforce")
         client_id = given.get("cl_ord_id")
         if client_id and (not CLIENT_ID.fullmatch(client_id) or given.get("userref")):
@@ -117,7 +119,15 @@ class KrakenDesk:
             price=_amount(given, priced) if priced else None,
             time_in_force="GTX" if "post" in flags else in_force,
             trigger=_amount(given, "price") if is_stop else None,
+            till=self._till(given) if in_force == "GTD" else 0,
         )
+
+    def _till(self, given: Given) -> int:
+        """Unix seconds of the time until which an order rests, five seconds ahead at least."""
+        till = int(_needed(given, "expiretm")) * 1000
+        if till < self.exchange.clock() + LEAST_TILL_MS:
+            raise VenueError("EGeneral:Invalid arguments:expiretm")
+        return till
 
     def _check_deadline(self, given: Given) -> None:
         """The time after which the engine takes an order no more."""

@@ -121,7 +121,7 @@ def order_row(order: Order, spec: Spec, fills: Iterable[Trade], *, userref: int 
     is_stop, triggered = ask.trigger is not None, order.triggered_at > 0
     flags = "fciq,post" if ask.time_in_force == "GTX" else "fciq"
     row: Row = {
-        "refid": None, "userref": userref, "status": STATUS[order.status], "opentm": seconds(order.at), "starttm": 0, "expiretm": 0,
+        "refid": None, "userref": userref, "status": STATUS[order.status], "opentm": seconds(order.at), "starttm": 0, "expiretm": ask.till // 1000,
         "descr": {
             "pair": altname(spec), "aclass": "forex", "type": ask.side.lower(), "ordertype": order_type(order), "price": plain(first or ZERO),
             "price2": plain(second or ZERO), "leverage": "none", "order": described(order, spec), "close": "",

@@ -107,6 +107,7 @@ class Matching(ABC):
         """The touch has moved: conditional orders trigger, resting ones fill. Raises Refusal for an unknown symbol."""
         if symbol not in self.specs:
             raise Refusal(Why.UNKNOWN_SYMBOL)
+        self.tick()
         self.quotes[symbol] = quote
         day = self.clock() // DAY_MS
         if self._first.get(symbol, (-1, None))[0] != day:
@@ -117,12 +118,14 @@ class Matching(ABC):
                 self._match(order, maker=True)
 
     def tick(self) -> None:
-        """Time has passed: countdowns that have run out cancel what is open."""
+        """Time has passed: countdowns that have run out have canceled what was open then, and orders with a time of their own have ended."""
         now = self.clock()
-        for symbol, until in list(self.countdowns.items()):
+        for order in [one for one in self.orders.values() if one.is_open and 0 < one.ask.till <= now]:
+            self._end(order, "EXPIRED", at=order.ask.till)
+        for symbol, until in sorted(self.countdowns.items(), key=lambda item: item[1]):
             if now >= until:
                 del self.countdowns[symbol]
-                self.cancel_all(symbol)
+                self.cancel_all(symbol, at=until)
 
     # -- orders ------------------------------------------------------------------------------------------------------------
 
@@ -168,11 +171,11 @@ class Matching(ABC):
         self._end(order, "CANCELED", "User requested")
         return order
 
-    def cancel_all(self, symbol: str = ALL) -> list[Order]:
-        """What was open, and is no more."""
+    def cancel_all(self, symbol: str = ALL, at: int | None = None) -> list[Order]:
+        """What was open, and is no more, since *at*."""
         ended = [one for one in self.orders.values() if one.is_open and symbol in (ALL, one.ask.symbol)]
         for order in ended:
-            self._end(order, "CANCELED", "User requested")
+            self._end(order, "CANCELED", "User requested", at=at)
         return ended
 
     def cancel_conditionals(self, symbol: str) -> None:  # noqa: B027 - most venues keep stops among the others
@@ -283,8 +286,8 @@ class Matching(ABC):
         self.trades.append(trade)
         self._say(order, trade)
 
-    def _end(self, order: Order, status: str, reason: str = "") -> None:
-        order.status, order.updated, order.reason = status, self.clock(), reason
+    def _end(self, order: Order, status: str, reason: str = "", at: int | None = None) -> None:
+        order.status, order.updated, order.reason = status, self.clock() if at is None else at, reason
         self._say(order, None)
 
     def _say(self, order: Order | Algo, trade: Trade | None) -> None:

@@ -27,6 +27,8 @@ class Ask:
     close_position: bool = False
     position_side: str = BOTH
     trigger: Decimal | None = None
+    till: int = 0
+    """When the venue ends it by itself, ms; 0: never."""
 
     @property
     def buys(self) -> bool:

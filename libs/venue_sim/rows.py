@@ -52,7 +52,7 @@ def order_row(order: Order) -> Row:
         "cumQty": plain(order.filled), "cumQuote": f"{order.value:.5f}", "timeInForce": ask.time_in_force, "type": ask.type,
         "reduceOnly": ask.reduce_only, "closePosition": False, "side": ask.side, "positionSide": ask.position_side, "stopPrice": "0",
         "workingType": "CONTRACT_PRICE", "priceProtect": False, "origType": ask.type, "priceMatch": "NONE",
-        "selfTradePreventionMode": "EXPIRE_MAKER", "goodTillDate": 0, "time": order.at, "updateTime": order.updated,
+        "selfTradePreventionMode": "EXPIRE_MAKER", "goodTillDate": ask.till, "time": order.at, "updateTime": order.updated,
     }  # fmt: skip
 
 

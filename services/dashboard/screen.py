@@ -265,11 +265,12 @@ def orders(picture: Picture) -> dict[str, Cells]:
 
 def _order(row: OrderRow, now_ms: int) -> Cells:
     unknown, since = row.state is OrderState.UNKNOWN, now_ms - row.changed_at
-    resting = row.state in (OrderState.OPEN, OrderState.PARTIAL) and row.price is not None
+    resting = row.state in (OrderState.OPEN, OrderState.PARTIAL) and (row.price or row.stop_price) is not None
     late = since > LOUD_ORDER_MS and not resting
     return {
         "row@data-tone": "bad" if unknown else "warn" if late else "", "symbol": row.symbol, "role": row.role.value,
-        "what": f"{row.side.value} {canonical(row.quantity)}" + (f" at {price(row.price)}" if row.price is not None else " at market"),
+        "what": f"{row.side.value} {canonical(row.quantity)} at " + (price(row.price) if row.price is not None else "market")
+        + (f" once {price(row.stop_price)} is reached" if row.stop_price is not None else ""),
         "filled": canonical(row.filled), "state": "UNKNOWN: no clear answer from the exchange" if unknown else row.state.value,
         "age": short_age(since), "reason": row.reason.value if row.reason is not None else "", "account": f"{row.account}/{row.exchange}",
         "order": row.order_id,

@@ -24,6 +24,8 @@ GIVE_UP_ROOM_MS = 30_000
 """A proposal that stays unanswered for this long no longer keeps its batch in the door; it is still published again."""
 WAITING_AGAIN_MS = 400
 """How often the ledger is asked whether what is waited for has ended, beside the moment in which it is seen to."""
+SLOW_ANSWER_MS = 10_000
+"""An intent that has no answer for this long is worth a warning."""
 KEEP_ASKED_MS = 30_000
 """How long after the answer an order is waited for that the ledger has promised but not shown."""
 
@@ -230,9 +232,20 @@ class Desk:
             del self.asked[key]
         return late
 
-    def oldest_ms(self, mono_ms: int) -> int:
-        """Age of the longest unanswered intent."""
-        return mono_ms - min((pending.since for pending in self.pending.values()), default=mono_ms)
+    def warnings(self, mono_ms: int) -> Iterable[str]:
+        """What has been without an answer for too long: because the ledger is silent, or because it waits for something to end."""
+        slow = [name for name, one in self.pending.items() if mono_ms - one.since > SLOW_ANSWER_MS]
+        for name in slow:
+            if name in self._waiting:
+                waits = self.pending[name]
+                what = "an exit" if _is_exit(waits.reserve) else "an entry"
+                yield (
+                    f"{_book(waits.reserve)}: {what} waits for an order to end, for {(mono_ms - waits.since) // 1000} s"
+                )
+        silent = [self.pending[name].since for name in slow if name not in self._waiting]
+        if silent:
+            oldest = (mono_ms - min(silent)) // 1000
+            yield f"the ledger has not answered {len(silent)} intents, the oldest for {oldest} s"
 
 
 def _book(reserve: OrderReserve) -> str:

@@ -6,7 +6,7 @@ The one rule that everything here serves: an order is sent once, by the incarnat
 and never sent; that one is absent is believed only of look-ups later than `send_by` and the venue's own delays.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, Role, StatusKind, TimeInForce
@@ -68,6 +68,8 @@ class Dispatcher:
         """Accepted, not told yet: order id -> (when to tell, venue order id)."""
         self._cancels: dict[str, int] = {}
         self.lookups: dict[str, _LookUp] = {}
+        self.explained: Callable[[OrderRow, VenueOrder], VenueOrder] = lambda _, order: order
+        """What else is known of an order's end than the venue says."""
         self.compare_soon = False
         """An exchange has refused or cut an exit: perhaps there is less left to close than we believe."""
         self.missing: dict[str, str] = {}
@@ -103,15 +105,13 @@ class Dispatcher:
 
     def _forget(self, order_id: str) -> None:
         """The order has ended. That it was sent is remembered: a rewound bus may show it as RESERVED once more."""
-        for table in (
-            self._quiet,
-            self._cancels,
-            self.lookups,
-            self.missing,
-            self.triggered,
-            self._desk.asked,
-        ):
+        tables = self._quiet, self._cancels, self.lookups, self.missing, self.triggered, self._desk.asked
+        for table in tables:
             table.pop(order_id, None)
+
+    def cancel(self, order_id: str) -> None:
+        """Ask the venue for it, until the order has ended."""
+        self._cancels.setdefault(order_id, self._clock.monotonic_ms())
 
     def look_up_soon(self, order_id: str) -> None:
         self.lookups.setdefault(order_id, _LookUp(self._clock.monotonic_ms()))
@@ -241,6 +241,7 @@ class Dispatcher:
             self.triggered.setdefault(order.order_id, self._clock.wall_ms())
 
     def _end(self, row: OrderRow, order: VenueOrder) -> list[Outgoing]:
+        order = self.explained(row, order)
         kind = ENDS.get(order.state)
         if kind is None:
             return []
@@ -367,9 +368,7 @@ class Dispatcher:
         too: a wall clock that is put forward while the send is on its way proves nothing.
         """
         was_there = row.filled > 0 or row.venue_order_id is not None or row.state not in _UNPROVEN
-        if was_there and (
-            row.role is not Role.PROTECT or row.kind is Kind.SPOT
-        ):  # spot shows all that we had there
+        if was_there and (row.role is not Role.PROTECT or row.kind is Kind.SPOT):
             self.missing[row.order_id] = (
                 f"the venue does not show order {row.order_id} of {row.symbol}, which it had accepted"
             )

@@ -14,6 +14,7 @@ from holdfast.contracts.messages import Fill
 from holdfast.contracts.rows import OrderRow
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.faults import EXIT_HELD, Terminal
+from holdfast.venues.capabilities import Switch
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.paper_record import RecordTaken
 from holdfast.venues.port import Outcome, OutcomeKind, Venue, VenueUnreadable
@@ -58,6 +59,15 @@ class Remote(Protocol):
 
     async def funding_since(self, at: int) -> list[Fill]:
         """What was paid or received for holding positions, as fills that move nothing. Raises VenueUnreadable."""
+        ...
+
+    @property
+    def switch(self) -> Switch:
+        """What it cancels by itself when it is not told in time that somebody is here."""
+        ...
+
+    async def cancel_after(self, symbol: str, ms: int) -> None:
+        """It is to do so for *symbol* (empty: for all) in *ms*, unless told anew; 0 takes it back. Raises VenueUnreadable."""
         ...
 
     @property

@@ -8,7 +8,7 @@ On a real exchange others may trade, too: what their trades and the position agr
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -72,7 +72,8 @@ class Reconciler:
         self._due: dict[Key, int] = {}
         """When each venue is compared next, monotonic ms; one that is not here is due."""
         self._differences: dict[str, _Difference] = {}
-        self._strangers: dict[Key, list[str]] = {}
+        self._strangers: dict[Key, dict[str, str]] = {}
+        """Orders open at a venue that are not of this ledger -> their symbols."""
         self._foreign: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
         """Trades of others in the window that was read last; missing where it could not be read."""
         self._ours: dict[Key, dict[tuple[str, Leg], list[Fill]]] = {}
@@ -157,12 +158,9 @@ class Reconciler:
         if shown is None:
             return
         open_there = {order.order_id for order in shown}
-        unknown = [
-            order.order_id
-            for order in shown
-            if order.order_id not in live and order.order_id not in self._view.orders
-        ]
-        self._strangers[key] = unknown
+        self._strangers[key] = {
+            order.order_id: order.symbol for order in shown if order.order_id not in self._view.orders
+        }
         for order_id, row in live.items():
             if order_id not in open_there and self._is_settled(row):
                 self._dispatcher.look_up_soon(order_id)
@@ -170,6 +168,11 @@ class Reconciler:
     def _is_settled(self, row: OrderRow) -> bool:
         """Whether nothing about the order is on its way."""
         return not self._dispatcher.is_asked(row.order_id) and not self._owed.has_fill_of(row.order_id)
+
+    def strangers(self, key: Key) -> Collection[str] | None:
+        """Symbols of orders at a venue that are not of this ledger; None where nobody has looked yet."""
+        found = self._strangers.get(key)
+        return None if found is None else found.values()
 
     # -- positions ---------------------------------------------------------------------------------------------------------------
 
@@ -319,7 +322,7 @@ class Reconciler:
         """What is being looked into."""
         for (account, exchange), order_ids in self._strangers.items():
             if order_ids:
-                yield f"{account}/{exchange}: {len(order_ids)} open orders at the venue are not of this ledger, like {order_ids[0]}"
+                yield f"{account}/{exchange}: {len(order_ids)} open orders at the venue are not of this ledger, like {next(iter(order_ids))}"
         for difference in self._differences.values():
             if difference.seen <= len(READ_AGAIN_MS):
                 yield f"{difference.text} (reading again)"

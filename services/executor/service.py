@@ -36,14 +36,13 @@ from services.executor.marking import Marking
 from services.executor.owed import Owed
 from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
+from services.executor.resting import Resting
 from services.executor.taking_in import TakingIn
 from services.executor.terms import live_of, stops_of, terms_of
 from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
-SLOW_ANSWER_MS = 10_000
-"""An intent that the ledger has not answered for this long is worth a warning."""
 MOST_WARNINGS = 20
 AFTER_A_DOUBT_MS = 1_500
 """Until the ledger has the end of the exit that was refused or cut: while it moves, nothing is compared."""
@@ -80,6 +79,7 @@ class Executor:
             clock=clock, view=view, guard=self.guard, owed=self.owed, inflight=self.inflight, dispatcher=self.dispatcher,
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
+        self.resting = Resting(settings, clock, view, self.guard, self.dispatcher, self.reconciler)
         coins = self.reconciler.coins
         self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed, self.desk)
         self.intake = Intake(
@@ -312,8 +312,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
-        outputs += self.intake.release()
-        outputs += self.keeper.run() + self.marking.due()
+        outputs += self.intake.release() + self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
 
@@ -327,6 +326,7 @@ class Executor:
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
+        await self.resting.run(keys)
         outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
         return outputs + await self.way_out.look(keys)
 
@@ -368,6 +368,7 @@ class Executor:
                 "live_orders": str(len(self._view.orders)),
                 "looked_up": str(len(self.dispatcher.lookups)),
                 "prices": str(len(self.prices)),
+                "dead_man": self.resting.dead_man.told()[:1000],
                 EPOCHS: written(self.intake.epochs),
                 APART: self._apart,
             },
@@ -388,12 +389,9 @@ class Executor:
             *self.dispatcher.missing.values(),
             *self.reconciler.warnings(),
             *self.keeper.warnings(),
+            *self.resting.dead_man.warnings(),
+            *self.desk.warnings(self._clock.monotonic_ms()),
         ]
-        oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
-        if oldest > SLOW_ANSWER_MS:
-            warnings.append(
-                f"the ledger has not answered {len(self.desk.pending)} intents, the oldest for {oldest // 1000} s"
-            )
         if unknown := len(self._view.unknown_orders()):
             warnings.append(f"{unknown} orders have no clear answer from the venue yet")
         return warnings

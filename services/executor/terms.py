@@ -8,6 +8,7 @@ from holdfast.domain.protecting import ProtectTerms
 from holdfast.runtime.limit_settings import portfolio_of
 from holdfast.runtime.live_settings import AccountSettings, live_accounts
 from holdfast.runtime.settings import Settings
+from holdfast.venues.dead_man import switches_of
 from holdfast.venues.protect import terms_of as protect_terms
 
 
@@ -28,6 +29,12 @@ def live_of(settings: Settings) -> dict[str, AccountSettings]:
     """The live ones of its accounts."""
     served = settings.served()
     return {name: one for name, one in live_accounts(settings).items() if name in served}
+
+
+def switches(settings: Settings) -> Mapping[str, int]:
+    """Those of them that have a dead man's switch, and after how many ms."""
+    mine = live_of(settings)
+    return {name: ms for name, ms in switches_of(settings).items() if name in mine}
 
 
 def stops_of(settings: Settings) -> Mapping[str, ProtectTerms | None]:

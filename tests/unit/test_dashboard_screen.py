@@ -140,6 +140,17 @@ async def test_an_order_without_an_end_is_pointed_at_unless_it_rests():
     assert (rows["o1"]["row@data-tone"], rows["o2"]["row@data-tone"]) == ("warn", "")
 
 
+async def test_a_stop_that_rests_at_the_exchange_is_no_order_without_an_end():
+    hand = await Hand().well(
+        orders=[order("o1", role="protect", side="sell", type="market", stop_price=D(90))]
+    )
+    hand.clock.now += 60_000
+
+    row = hand.screen().lists["orders"]["o1"]
+
+    assert (row["row@data-tone"], row["what"]) == ("", "sell 1 at market once 90 is reached")
+
+
 async def test_refusals_newest_first_with_a_rate():
     hand = await Hand().well()
     for number in range(30):

@@ -2,10 +2,15 @@
 
 import os
 
+import orjson
 import pytest
 
+from benchmarks import pipeline
 from benchmarks.gauges import file_handles, resident_mb, slope
-from benchmarks.traffic import Ends
+from benchmarks.traffic import Ends, Traffic
+from holdfast.runtime.settings import Settings
+from services.ledger.app import rules_of
+from tests.unit._ledger import Mem, entry
 
 
 @pytest.mark.parametrize(
@@ -47,3 +52,12 @@ def test_only_ends_count_and_a_second_one_is_noticed():
     assert (ends.count, dict(ends.by_status), ends.twice) == (2, {"filled": 1, "blocked bus_full": 1}, [])
     ends._take(b'{"intent_id":"run-1","status":"canceled"}')
     assert ends.twice == ["run-1"]
+
+
+def test_what_the_benchmarks_send_is_accepted_under_the_default_rules():
+    """A refused intent costs next to nothing, so it would flatter, or never end."""
+    bodies = [orjson.loads(pipeline.intent("one", 0)["body"]), Traffic(None, "run", ("main",))._body(0, 0)]
+    for body in bodies:
+        ledger = Mem(rules_of(Settings()))
+        given = {key: body[key] for key in ("side", "quantity", "take_profit", "stop_loss")}
+        assert ledger.answer(entry("e", reference_price="42000", **given)) == ("accepted", None)

@@ -96,7 +96,7 @@ async def plain_client(server, clock, name, *, library=ccxt, secret=None, key=KE
     exchange = getattr(library, name)(
         {"apiKey": key, "secret": secret or secret_of(name), "enableRateLimit": False, "timeout": timeout_ms}
     )
-    exchange.number = str
+    exchange.number, exchange.timeout_on_exit = str, 0
     exchange.milliseconds = clock.wall_ms
     exchange.urls["api"] = moved(exchange.urls["api"], server.url)
     try:
@@ -111,7 +111,7 @@ async def client(server, clock, *, secret=SECRET, key=KEY, timeout_ms=10_000):
     exchange = ccxt.binanceusdm(
         {"apiKey": key, "secret": secret, "enableRateLimit": False, "timeout": timeout_ms}
     )
-    exchange.number = str
+    exchange.number, exchange.timeout_on_exit = str, 0
     exchange.milliseconds = clock.wall_ms
     exchange.urls["api"] = {
         name: server.url + url[url.index(f"/{part}/") :]

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.cli.up import banner
-from holdfast.contracts.codes import OrderType
+from holdfast.contracts.codes import Kind, OrderType
 from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
 from holdfast.runtime.live_settings import capital_of, check_switch, live_accounts, patience_of, secrets_of
+from holdfast.venues.dead_man import switches_of
 from holdfast.venues.live import open_live, preflight
 from holdfast.venues.protect import protects, terms_of
 from tests.venue._stage import KEY, SECRET, HandClock, venue
@@ -79,6 +80,8 @@ WRONG = {
     "adopt: SOL/USDT not among": {"adopt": '["SOL/USDT"]'},
     "adopt, flatten: BTC/USDT cannot": {"adopt": '["BTC/USDT"]', "flatten": '["BTCUSDT"]'},
     'protect = "both": on paper': {"mode": '"paper"', "protect": '"both"'},
+    "dead_man_s": {"dead_man_s": "5"},
+    "dead_man_s = 60: on paper": {"mode": '"paper"', "dead_man_s": "60"},
 }
 
 
@@ -115,8 +118,12 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
             r"symbols: BTC would be held as a position and paid with",
         ),
         (
-            {"exchange": '"kraken"', "protect": '"both"'},
-            r'protect = "both": no stop of a position can rest at kraken yet, only at binanceusdm; take "scanner"',
+            {"exchange": '"okx"', "unsafe_venue": "true", "protect": '"both"'},
+            r'protect = "both": no stop of a position can rest at okx yet, only at binanceusdm, binance, kraken; take "scanner"',
+        ),
+        (
+            {"exchange": '"binance"', "dead_man_s": "60"},
+            r"dead_man_s = 60: no dead man's switch of binance is used here, only those of binanceusdm, kraken; take 0",
         ),
         ({"key_file": '"/nowhere/key"'}, r"key_file: .*cannot be read"),
     ],
@@ -130,17 +137,41 @@ def test_an_account_that_cannot_trade_is_refused_before_anything_starts(tmp_path
 @pytest.mark.parametrize(
     ("changes", "who", "patience"),
     [
-        ({}, Protect.BOTH, {}),
-        ({"protect": '"scanner"'}, Protect.SCANNER, {}),
-        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, {"main": 7000}),
-        ({"exchange": '"kraken"', "unsafe_venue": "true"}, Protect.SCANNER, {}),
+        ({}, Protect.BOTH, (0, 5000)),
+        ({"protect": '"scanner"'}, Protect.SCANNER, (0, 0)),
+        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, (7000, 7000)),
+        ({"exchange": '"kraken"'}, Protect.VENUE, (0, 5000)),
+        ({"exchange": '"kraken"', "protect": '"both"'}, Protect.BOTH, (0, 0)),
+        ({"exchange": '"okx"', "unsafe_venue": "true"}, Protect.SCANNER, (0, 5000)),
     ],
 )
 def test_who_watches_the_stop_loss(tmp_path, changes, who, patience):
+    """*patience*: the scanner's, on futures and on spot; it counts only where a stop is proven to rest."""
     found = settings(tmp_path, **changes)
     assert protects(found.account["main"]) is who
-    assert patience_of(found) == patience
+    given = patience_of(found)
+    assert (given.get(("main", Kind.LINEAR), 0), given.get(("main", Kind.SPOT), 0)) == patience
     assert (terms_of(found)["main"] is None) is (who is Protect.SCANNER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "switches"),
+    [
+        ({}, {"main": 60_000}),
+        ({"dead_man_s": "0"}, {}),
+        ({"dead_man_s": "30"}, {"main": 30_000}),
+        (
+            {"exchange": '"kraken"'},
+            {},
+        ),  # it would cancel everybody's orders of the account: only where it is asked for
+        ({"exchange": '"kraken"', "dead_man_s": "90"}, {"main": 90_000}),
+        ({"exchange": '"binance"'}, {}),
+    ],
+)
+def test_after_how_much_silence_the_exchange_cancels_entries(tmp_path, changes, switches):
+    found = settings(tmp_path, **changes)
+    preflight(found)
+    assert switches_of(found) == switches
 
 
 def test_how_its_stops_rest(tmp_path):

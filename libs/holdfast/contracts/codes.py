@@ -309,6 +309,8 @@ class Code(StrEnum):
     POST_ONLY_WOULD_TAKE = "post_only_would_take"
     UNFILLED = "unfilled"
     """The order's time in force ended before it was filled."""
+    DEAD_MAN = "dead_man"
+    """The exchange canceled the entry by itself, because it had not heard of the executor for `dead_man_s`."""
     DISPLACED = "displaced"
     """A harder exit took its place."""
     STOPPED_BY_EXIT = "stopped_by_exit"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
+from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import Positive
 from holdfast.domain.instruments import canonical
 from holdfast.domain.valuation import Capital
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.settings import Settings
 
 PAPER = "paper"
+LEAST_SWITCH_S = 10
 SIMULATED = r"^(https?://(127\.0\.0\.1|localhost|venue-sim(-[a-z0-9]+)?)(:\d+)?)?$"
 """Where a simulated venue may be (`venue-sim`, or `venue-sim-` and a word: containers), or nothing: keys of an exchange never go anywhere else."""
 
@@ -68,7 +70,7 @@ class AccountSettings(Section):
     )
     protect: Literal["venue", "scanner", "both"] | None = Field(
         None,
-        description="Live: who watches the stop-loss; empty: both where a stop can rest at the exchange, else the scanner.",
+        description="Live: who watches the stop-loss; empty: both where a stop can rest at the exchange (on spot: venue), else the scanner.",
     )
     protect_order: Literal["market", "limit"] = Field(
         "market", description="Live: what a stop at the exchange becomes when it is triggered."
@@ -92,6 +94,12 @@ class AccountSettings(Section):
         le=600,
         description='Live: a triggered stop that has not filled becomes a market exit; protect = "venue": so long the scanner waits for it.',
     )
+    dead_man_s: int | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="Live: after so many s without a word from the executor the exchange cancels entries that rest there; 0: never; empty: 60 where it can be told so for one symbol, else 0.",
+    )
     adopt: list[str] = Field(
         default_factory=list,
         description="Live: symbols on which positions that others open are taken in at once, with exits from policy.",
@@ -103,6 +111,13 @@ class AccountSettings(Section):
     answer_ms: int = Field(
         3_000, ge=100, le=60_000, description="Live: a send without an answer for so long is unknown, in ms."
     )
+
+    @field_validator("dead_man_s")
+    @classmethod
+    def _patient(cls, dead_man_s: int | None) -> int | None:
+        if dead_man_s is not None and 0 < dead_man_s < LEAST_SWITCH_S:
+            raise ValueError(f"0, or at least {LEAST_SWITCH_S} s: a slow answer is no death")
+        return dead_man_s
 
     @field_validator("symbols", "adopt", "flatten")
     @classmethod
@@ -126,12 +141,15 @@ def meant_live(settings: "Settings") -> dict[str, AccountSettings]:
     return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
 
 
-def patience_of(settings: "Settings") -> dict[str, int]:
-    """Live accounts whose venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit."""
+def patience_of(settings: "Settings") -> dict[tuple[str, Kind], int]:
+    """Where the venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit. By account and kind:
+    on spot it does so where nothing else is set.
+    """
     return {
-        name: int(one.escalate_after_s * 1000)
+        (name, kind): int(one.escalate_after_s * 1000)
         for name, one in live_accounts(settings).items()
-        if one.protect == "venue"
+        for kind in Kind
+        if one.protect == "venue" or (one.protect is None and kind is Kind.SPOT)
     }
 
 
@@ -147,6 +165,11 @@ def check_live(settings: "Settings") -> None:
     """Raises ValueError with everything that is wrong with the accounts meant to be live."""
     meant = [name for name, one in settings.account.items() if one.mode == "live"]
     wrong = [text for name in meant for text in _wrong(settings, name)]
+    wrong += [
+        f"[account.{name}] dead_man_s = {one.dead_man_s}: on paper nothing rests at an exchange; take 0"
+        for name, one in settings.account.items()
+        if one.mode != "live" and one.dead_man_s
+    ]
     wrong += [
         f'[account.{name}] protect = "{one.protect}": on paper no stop rests at a venue; take "scanner"'
         for name, one in settings.account.items()

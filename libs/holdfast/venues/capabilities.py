@@ -6,10 +6,19 @@ be done, or was never tried, an account needs `unsafe_venue`. `docs/live.md` sho
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from holdfast.contracts.codes import Kind
 
 DAY_MS = 24 * 3600 * 1000
+
+
+class Switch(StrEnum):
+    """What an exchange cancels by itself when it is not told in time that somebody is here: its dead man's switch."""
+
+    NONE = "no"
+    SYMBOL = "a symbol's orders"
+    ACCOUNT = "all orders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,10 @@ class Capability:
     """So long an order may stay invisible to reads, on the cautious side."""
     trades_window_ms: int
     """Most that one read of trades may span."""
+    switch: Switch = Switch.NONE
+    """Its dead man's switch, where that is exercised."""
+    keeps_till_ms: int | None = None
+    """It ends an order by itself at a time that lies at least so far ahead; None: it does not."""
     listens: bool = False
     """Whether its user's stream is listened to, for speed."""
     note: str = ""
@@ -55,6 +68,7 @@ _ALL = (
     Capability(
         "binanceusdm", "Binance USD-M futures", Kind.LINEAR, exercised=True, looks_up=True, reduces=True, algo_orders=True, rests_stops=True,
         receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, listens=True,
+        switch=Switch.SYMBOL, keeps_till_ms=600_000,
     ),
     Capability(
         "binance", "Binance spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=True,
@@ -70,7 +84,7 @@ _ALL = (
     ),
     Capability(
         "kraken", "Kraken spot", Kind.SPOT, exercised=True, looks_up=True, reduces=False, algo_orders=False, rests_stops=True,
-        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS,
+        receive_window_ms=5_000, visible_after_ms=10_000, trades_window_ms=7 * DAY_MS, switch=Switch.ACCOUNT, keeps_till_ms=5_000,
         note="no reduce-only orders, no FOK; a stop locks its coins, and one whose price has passed sells at once; the key needs a nonce window of some seconds",
     ),
 )  # fmt: skip
@@ -96,11 +110,11 @@ def refusal(exchange: str, *, unsafe: bool) -> str | None:
 
 def table() -> Iterator[str]:
     """The rows of docs/live.md."""
-    yield "| exchange | in ccxt | kind | exercised | looks up by our id | reduce-only | stop at the venue | live | |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| exchange | in ccxt | kind | exercised | looks up by our id | reduce-only | stop at the venue | dead man's switch | live | |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for one in _ALL:
         words = (
             "yes" if flag else "no" for flag in (one.exercised, one.looks_up, one.reduces, one.rests_stops)
         )
         live = "yes" if one.is_safe else "only with `unsafe_venue`"
-        yield f"| {one.title} | `{one.exchange}` | {one.kind.value} | {' | '.join(words)} | {live} | {one.note} |"
+        yield f"| {one.title} | `{one.exchange}` | {one.kind.value} | {' | '.join(words)} | {one.switch.value} | {live} | {one.note} |"

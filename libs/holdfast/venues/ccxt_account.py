@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.contracts.codes import Kind, Leg
 from holdfast.contracts.messages import Fill
 from holdfast.contracts.money import ZERO
+from holdfast.venues.capabilities import Switch
 from holdfast.venues.ccxt_reads import Reads
 from holdfast.venues.ccxt_rows import amount, funding_of, unique
 from holdfast.venues.port import VenueUnreadable
@@ -50,6 +51,16 @@ class AccountReads(Reads):
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         await self._asked(self.clients.trade.set_leverage(leverage, self._theirs[symbol]), "leverage")
+
+    @property
+    def switch(self) -> Switch:
+        """Its dead man's switch."""
+        return self.capability.switch
+
+    async def cancel_after(self, symbol: str, ms: int) -> None:
+        """From now on it cancels what rests there of *symbol* (empty: of all) after *ms*, by its own clock, unless told anew; 0 takes it back."""
+        theirs = self._theirs[symbol] if symbol else ""
+        await self._asked(self._ways.cancel_after(theirs, ms), "dead man's switch")
 
     async def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Currency -> (free, total)."""

@@ -105,6 +105,7 @@ class Clients:
             raise Terminal(f"ccxt would repeat orders by itself: {', '.join(retries)} is not 0", EXIT_CONFIG)
         if url:
             client.urls["api"] = moved(client.urls["api"], url)
+            client.timeout_on_exit = 0  # ccxt waits that long for the end of encrypted connections
         client.fetch = self._guarded(client.fetch)
         client.handle_errors = _noting(client.handle_errors)
         return client

@@ -97,6 +97,7 @@ def order_of(row: Mapping[str, Any], symbol: str, evidence: str) -> VenueOrder:
         venue_order_id=str(number) if number is not None else None,
         code=Code.UNFILLED if state is OrderState.EXPIRED else None,
         evidence=evidence,
+        changed_at=int(row.get("lastUpdateTimestamp") or 0),
     )
 
 

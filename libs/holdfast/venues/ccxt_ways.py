@@ -20,6 +20,8 @@ Row = Mapping[str, Any]
 PAGE = 1_000
 """Most trades in one answer."""
 MOST_PAGES = 50
+ON_ITS_WAY_MS = 5_000
+"""How much further ahead a time has to lie that the exchange shall keep: the order may arrive so late."""
 SKEW_MS = 2_000
 """How far the two clocks may differ without hiding an order from a read that begins when it was reserved."""
 _TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
@@ -42,9 +44,27 @@ class Ways:
         """What `named` made it of; foreign names stay as they are."""
         return name
 
-    def of_send(self, row: OrderRow) -> dict[str, Any]:  # noqa: ARG002 - another exchange needs it
+    def of_send(self, row: OrderRow) -> dict[str, Any]:
         """Parameters of a send that ccxt has no common word for."""
-        return {}
+        return (
+            {"timeInForce": "GTD", "goodTillDate": row.good_till}
+            if self._keeps_till(row) and not row.post_only
+            else {}
+        )
+
+    def _keeps_till(self, row: OrderRow) -> bool:
+        """Whether the exchange itself may be given the time until which the order rests."""
+        least, now = self.capability.keeps_till_ms, self.clients.read.milliseconds()
+        rests = row.type is OrderType.LIMIT and row.time_in_force is TimeInForce.GTC
+        return rests and None not in (least, row.good_till) and row.good_till > now + least + ON_ITS_WAY_MS
+
+    async def cancel_after(self, theirs: str, ms: int) -> None:
+        """From now on the exchange cancels the symbol's orders (*theirs* empty: all) after *ms*, unless it is told anew; 0 takes that back."""
+        read = self.clients.read
+        given = {"symbol": read.market_id(theirs), "countdownTime": ms}
+        answer = await read.fapiPrivatePostCountdownCancelAll(given)
+        if str(answer.get("countdownTime")) != str(ms):
+            raise VenueUnreadable(f"the exchange does not say that it counts down {ms} ms")
 
     def parameters(self, row: OrderRow, *, hedged: bool) -> dict[str, Any]:
         """Everything of a send that is no argument of its own."""
@@ -59,7 +79,7 @@ class Ways:
             if row.post_only:
                 given["postOnly"] = True
             else:
-                given["timeInForce"] = _TIMES[row.time_in_force]
+                given.setdefault("timeInForce", _TIMES[row.time_in_force])
         return given
 
     def is_apart(self, row: OrderRow) -> bool:
@@ -215,7 +235,17 @@ class KrakenWays(Ways):
 
     def of_send(self, row: OrderRow) -> dict[str, Any]:
         """Its engine takes the order no more after this: what makes absence provable where there is no receive window."""
-        return {"deadline": self.clients.read.iso8601(row.send_by + (self.capability.receive_window_ms or 0))}
+        given = {
+            "deadline": self.clients.read.iso8601(row.send_by + (self.capability.receive_window_ms or 0))
+        }
+        if self._keeps_till(row):
+            given |= {"timeInForce": "GTD", "expiretm": str((row.good_till or 0) // 1000)}
+        return given
+
+    async def cancel_after(self, theirs: str, ms: int) -> None:  # noqa: ARG002 - it knows all orders of the account only
+        answer = await self.clients.read.cancel_all_orders_after(ms)
+        if not isinstance(answer.get("result"), dict):
+            raise VenueUnreadable("the exchange does not say that it counts down")
 
     def has_triggered(self, found: Row) -> bool:
         """It stays `open`, and only its flags tell."""

@@ -17,6 +17,7 @@ from holdfast.runtime.settings import Settings
 from holdfast.venues.capabilities import CAPABILITIES, refusal
 from holdfast.venues.ccxt_client import Clients, Credentials
 from holdfast.venues.ccxt_venue import CcxtVenue
+from holdfast.venues.dead_man import refusal_of_switch
 from holdfast.venues.port import VenueUnreadable
 from holdfast.venues.protect import refusal_of_protect
 
@@ -41,7 +42,7 @@ def preflight(settings: Settings, names: Collection[str] | None = None) -> None:
                 if getattr(one, setting):
                     why = f"[account.{name}] {setting}: {one.exchange} is spot, where the coins of others are never touched"
                     raise Terminal(why, EXIT_CONFIG)
-        if (why := refusal_of_protect(name, one)) is not None:
+        if (why := refusal_of_protect(name, one) or refusal_of_switch(name, one)) is not None:
             raise Terminal(why, EXIT_CONFIG)
         secrets_of(name, one)
 

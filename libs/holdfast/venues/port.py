@@ -51,6 +51,8 @@ class VenueOrder:
     venue_order_id: str | None = None
     code: Code | None = None
     evidence: str = ""
+    changed_at: int = 0
+    """Venue time of its last change, ms; 0 where it does not say."""
     triggered: bool = False
     """Of a stop: its price has come, and it has become an ordinary order."""
 
