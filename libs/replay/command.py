@@ -36,7 +36,8 @@ Signals = Annotated[
     Path | None, typer.Option("--signals", help="CSV: ts_ms,symbol,action[,quantity,confidence].")
 ]
 Policy = Annotated[
-    Path | None, typer.Option("--policy", help="A TOML file with [exits]; rules it does not name are off.")
+    Path | None,
+    typer.Option("--policy", help="A TOML file with a section exits; rules it does not name are off."),
 ]
 Symbol = Annotated[
     list[str] | None, typer.Option("--symbol", help="What a file tells of, one per file; default: its name.")

@@ -1,8 +1,10 @@
 """`trace`, `dlq`, `doctor`, `top`: what somebody types who has to find out what happened."""
 
 import json
+import re
 
 import pytest
+import typer
 
 from holdfast.cli.main import app
 from holdfast.contracts.streams import DEAD_LETTER, FILL, ORDER_INTENT
@@ -134,6 +136,21 @@ def test_top_shows_the_light_and_what_is_held(desk):
 
 def test_a_test_message_says_that_there_is_nobody_to_call(desk):
     assert "HOLDFAST_ALERTS_URLS" in desk.ok("alerts", "test")
+
+
+def test_no_help_has_words_that_its_markup_would_swallow():
+    """`[exits]` is taken for a style, and not shown."""
+
+    def texts(command, name):
+        yield name, command.help or ""
+        for parameter in command.params:
+            yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+        for word, inner in getattr(command, "commands", {}).items():
+            yield from texts(inner, f"{name} {word}")
+
+    found = dict(texts(typer.main.get_command(app), "holdfast"))
+    assert len(found) > 100
+    assert {name: text for name, text in found.items() if re.search(r"\[[a-z]", text)} == {}
 
 
 def test_the_help_names_the_exit_codes():

@@ -118,7 +118,7 @@ def show_id(name: Name, directory: Dir = None, config: Config = None) -> None:
 
 
 def exchange(
-    account: Annotated[str, typer.Argument(help="A live account, as [account.NAME] has it.")],
+    account: Annotated[str, typer.Argument(help="A live account, by its name in the settings.")],
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the files that are there.")] = False,
     directory: Dir = None,
     config: Config = None,

@@ -54,7 +54,7 @@ def intent(
     take_profit: Annotated[str | None, typer.Option(help="Price, percent like 5%, off, or a ladder like 5%:0.5,10%:0.5.", show_default=False)] = None,
     stop_loss: Annotated[str | None, typer.Option(help="Price, or percent like 2%.", show_default=False)] = None,
     ttl: Annotated[str | None, typer.Option(help="Longest hold, in market seconds.", show_default=False)] = None,
-    exit_keys: Annotated[list[str] | None, typer.Option("--exit", metavar="KEY=VALUE", help="A key of [exits] for this position, like trailing.distance_pct=2. Repeatable.", show_default=False)] = None,
+    exit_keys: Annotated[list[str] | None, typer.Option("--exit", metavar="KEY=VALUE", help="A key of the section exits for this position, like trailing.distance_pct=2. Repeatable.", show_default=False)] = None,
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="May only shrink a position.")] = False,
     order_type: Annotated[str | None, typer.Option("--type", help="market or limit; limit when there is a --price.", show_default=False)] = None,
     price: Annotated[str | None, typer.Option(help="Of a limit order.", show_default=False)] = None,
