@@ -86,7 +86,7 @@ class Server:
             await self._send_events()
             return _response(answer)
         if fault.kind in PREVENTED:
-            return await self._prevented(request, venue.refused(fault.kind), fault.kind)
+            return await self._prevented(request, fault.kind)
         if fault.kind is Kind.DELAYED:
             await self._clock.sleep(fault.delay_ms / 1000)
         if fault.kind is Kind.HIDDEN:
@@ -101,12 +101,12 @@ class Server:
         await self._send_events()
         return await self._spoiled(request, answer, fault)
 
-    async def _prevented(self, request: web.Request, refusal: Answer, kind: Kind) -> web.StreamResponse:
+    async def _prevented(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         if kind in _CUT:
             return _cut(request)
         if kind in _SILENT:
             return await self._silent(request)
-        return _response(refusal)
+        return _response(self.venue.refused(kind))
 
     async def _spoiled(self, request: web.Request, answer: Answer, fault: Fault) -> web.StreamResponse:
         if fault.kind in _CUT:

@@ -3,8 +3,8 @@
 `domain.coins` has the rules. Two readings in a row must show the same before a sale by others is believed, because a balance and
 a list of trades are never of one moment; and only sales since the balance was last seen to be enough are looked at.
 
-For what may be sold at once a balance counts as long as nothing of ours has moved at that exchange since it was asked for. An exit that
-has waited for an order to end has it read once more, because that order had locked coins.
+What may be sold at once is what was free when the balances were read last, and what was bought since. Where an order of ours has ended
+since, which may have locked coins, an exit has them read once more.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import Fill, LedgerUpdated
-from holdfast.contracts.money import ZERO, add
+from holdfast.contracts.money import ZERO, add, sub
 from holdfast.contracts.rows import PositionRow, book_id
 from holdfast.domain.coins import Place, Recorded, Trades, covered, recorded_of, sales_that_explain, shortages
 from holdfast.domain.position import base_of, signed
@@ -31,6 +31,8 @@ class Coins:
         self._clock, self._view, self._guard = clock, view, guard
         self._read_at: dict[Key, int] = {}
         self._balances: dict[Key, Mapping[str, tuple[Decimal, Decimal]]] = {}
+        self._held: dict[Key, Mapping[str, Decimal]] = {}
+        """What the ledger held when they were read, by symbol."""
         self._enough_at: dict[tuple[Key, str], int] = {}
         """When the account was last seen to have as many coins as our positions need, wall ms."""
         self._short: dict[Key, dict[str, Decimal]] = {}
@@ -52,6 +54,7 @@ class Coins:
         self._balances.pop(key, None)
         self._freed.discard(key)
         self._read_at[key], self._read_after[key] = self._clock.wall_ms(), self._moves.get(key, 0)
+        self._held[key] = quantities_at(self._view, key)
         found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
         if found is not None:
             self._balances[key] = found
@@ -120,18 +123,20 @@ class Coins:
 
     def room(self, key: Key, row: PositionRow) -> Decimal | None:
         """How much of a position the free coins let be sold, what our own orders lock included; None: not known as of now."""
-        balances = self._balances.get(key)
-        if balances is None or self._read_after.get(key) != self._moves.get(key, 0):
+        if key not in self._balances or self._read_after.get(key) != self._moves.get(key, 0):
             return None
+        return self.sellable(key, row)
+
+    def sellable(self, key: Key, row: PositionRow) -> Decimal:
+        """What of a position may be sold at once: not what others have put on orders. As the balances were read last, and bought since."""
+        balances = self._balances.get(key)
+        if balances is None or key in self._freed:
+            return row.quantity
         free = balances.get(base_of(row.symbol), (ZERO, ZERO))[0]
+        free = add(free, max(ZERO, sub(row.quantity, self._held[key].get(row.symbol, ZERO))))
         for order in self._view.live_orders(book_id(*key, row.symbol, row.leg)):
             free = add(free, order.remaining) if order.reduce_only and order.venue_order_id else free
         return max(ZERO, min(row.quantity, free))
-
-    def sellable(self, key: Key, row: PositionRow) -> Decimal:
-        """What of a position may be sold at once: not what others have put on orders, as far as that is known."""
-        room = self.room(key, row)
-        return row.quantity if room is None else room
 
 
 def quantities_at(view: LedgerView, key: Key) -> dict[str, Decimal]:

@@ -115,6 +115,16 @@ async def test_what_others_have_put_on_an_order_cannot_be_sold_and_the_next_exit
     assert (world.ours(), inventory(world)) == ({}, 3)
 
 
+async def test_what_was_bought_since_the_balances_were_read_is_sold_too(world):
+    held = await bought(world, "0.1")
+    world.server.venue.dialect.adjust({"coins": {COIN[world.wire]: str(held)}})  # there is no inventory
+    await minute(world)
+    held = await bought(world, "0.05")
+    await closed(world)
+    assert world.ours() == {}
+    assert held - sum(sells(world)) < D("0.00001")
+
+
 async def test_an_exit_whose_answer_was_lost_is_resolved_before_the_next_is_sent(world):
     """On futures the next would be cut to what is held; here it would sell the three coins."""
     held = await bought(world, "0.1")

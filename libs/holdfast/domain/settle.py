@@ -134,7 +134,7 @@ def _fold(
     now_ms: int,
 ) -> None:
     """The position arithmetic, and what follows from it for the book, its other orders and the totals."""
-    position = of_stop(state.position(book.book_id), order, fill)
+    position = of_stop(_payer(state.position(book.book_id), fill), order, fill)
     stopped = (
         order is not None and order.role is Role.ENTRY and order.code in {Code.STOPPED_BY_EXIT, Code.HALTED}
     )
@@ -175,6 +175,12 @@ def _fold(
     if held is not None:
         _shrink_exits(state, book.book_id, held, change, now_ms)
     _total(state, folded, fill, opening.settle, change, rules)
+
+
+def _payer(position: PositionRow | None, fill: Fill) -> PositionRow | None:
+    """The open position, unless *fill* is funding from before its time: that was another's, whose story has been told, and only money moves."""
+    before = position is not None and fill.kind is FillKind.FUNDING and fill.executed_at < position.opened_at
+    return None if before else position
 
 
 def _opening(
