@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.contracts.codes import OrderState, Role
-from tests.venue._sales import count_sales, sales_of
+from tests.venue._run_stops import SpotStops
 from tests.venue._world import D, live_world
 from tests.venue.test_kill import Killed, is_fill
 from tests.venue.test_kill_stop import hear, placed_until, proposed
@@ -14,7 +14,7 @@ LEAVING = range(1, 11)
 
 
 def at_venue(world):
-    return [order.ask for order in sales_of(world, "BTCUSDT")]
+    return [order.ask for order in world.watch.sales()]
 
 
 async def next_life(world, *entries, wiped=False):
@@ -25,7 +25,7 @@ async def next_life(world, *entries, wiped=False):
         await world.give_exits(*entries)
     await world.settle()
     await world.pass_time(30_000, step=1_000)
-    assert world.wrong == []
+    assert world.watch.wrong == []
     assert world.held() == world.ours()
     assert world.exchange.coins["BTC"] - sum(world.held().values(), D(0)) == 3
     assert world.venue_trades() == {one for one in world.recorded_trades() if not one.startswith("dust")}
@@ -51,18 +51,16 @@ async def dies_in(world, updates, call, *, behind):
         world.clients.leave.fetch = fetch
 
 
-async def guarded(world):
+def with_coins(world):
     world.server.venue.dialect.adjust({"coins": {"BTC": "3"}})
-    world.wrong = count_sales(world)
-    await proposed(world)
+    world.watch = SpotStops(world, [])
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["", "wiped"])
 @pytest.mark.parametrize("step", range(2, 9))
 async def test_killed_while_placing_there_is_one_stop_and_it_was_sent_once(step, wiped):
     async with live_world("binance", protect="venue") as world:
-        world.server.venue.dialect.adjust({"coins": {"BTC": "3"}})
-        world.wrong = count_sales(world)
+        with_coins(world)
         await placed_until(world, step)
         await next_life(world, wiped=wiped)
         (ask,) = at_venue(world)
@@ -111,7 +109,8 @@ async def leaving_until(world, step):
 @pytest.mark.parametrize("step", LEAVING)
 async def test_killed_while_an_exit_has_the_stop_give_way(step, lost):
     async with live_world("binance", protect="venue") as world:
-        await guarded(world)
+        with_coins(world)
+        await proposed(world)
         await world.settle()
         await world.pass_time(2_000)
         held = world.ours()["BTC/USDT"]

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.contracts.codes import Code, ExitReason, OrderState, Role
 from holdfast.domain.protecting import resting
-from tests.venue._sales import count_sales, sales_of
+from tests.venue._run_stops import SpotStops
 from tests.venue._spot import ADD, CANCEL, COIN, WIRES
 from tests.venue._stage import BITCOIN, quote
 from tests.venue._world import D, live_world
@@ -20,15 +20,15 @@ class Record:
     """What of ours could sell at the venue; `wrong` says when that was more than is held, or a second stop."""
 
     def __init__(self, world):
-        self.world = world
-        self.wrong = world.wrong = count_sales(world)
+        self.watch = SpotStops(world, [])
+        world.wrong = self.watch.wrong
 
     def open(self):
-        assert self.wrong == []
-        return sales_of(self.world, BITCOIN[self.world.wire])
+        assert self.watch.wrong == []
+        return self.watch.sales()
 
     def stops(self):
-        return [order.ask for order in self.open() if order.ask.trigger is not None]
+        return [order.ask for order in self.watch.open()]
 
 
 @pytest.fixture(params=WIRES)
@@ -139,6 +139,16 @@ async def test_an_exit_has_the_stop_canceled_waits_for_the_proof_and_sells_all(w
         at_rest(world)
         (trade,) = trades(world)
         assert trade.exit_reason is ExitReason.CLOSE
+
+
+async def test_a_balance_that_could_not_be_read_for_an_exit_is_read_again_soon():
+    async with guarded("binance") as world:
+        await opened(world)
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/account"))
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(5_000)
+        assert answer(world, "out").status.value == "filled"
+        at_rest(world)
 
 
 async def test_a_part_is_sold_and_the_rest_is_guarded_again(wire):
