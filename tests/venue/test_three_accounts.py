@@ -16,6 +16,8 @@ from venue_sim.faults import Fault, Kind
 
 BTC = "BTC/USDT"
 AT = {"main": "binanceusdm", "second": "kraken", "third": "binance"}
+TAKEN = {"main": D("0.0005"), "second": D("0.004"), "third": D("0.001")}
+"""Of the value, from who takes."""
 
 
 class Three(World):
@@ -178,3 +180,25 @@ async def test_an_exchange_that_falls_silent_holds_its_own_entries_back_and_noth
         await world.price("42000")
         await world.closed("second")
         assert world.ours() == {}
+
+
+async def test_a_size_by_risk_counts_the_taker_fee_that_its_own_exchange_takes():
+    """1 % of 10,000, with a stop 2 % away: what is lost there, fees of both orders included, is 100, missed by less than a step."""
+    async with three({account: {"capital": "10000"} for account in AT}) as world:
+        for account, wire in AT.items():
+            await world.price("42000")
+            await world.give(
+                world.entry(account=account, symbol=BTC, side="buy", risk_pct="1", stop_loss="2%")
+            )
+            await world.settle()
+            await world.pass_time(1_000)
+            (trade,) = world.servers[account].venue.exchange.trades
+            fee = trade.fee / trade.quantity / (1 if trade.fee_asset != "USDT" else trade.price)
+            assert round(fee, 6) == TAKEN[account]
+            stop = trade.price * D("0.98")
+
+            def lost(quantity, price=trade.price, stop=stop, fee=TAKEN[account]):
+                return quantity * (price - stop) + quantity * (price + stop) * fee
+
+            step = world.venues[account, wire].rules(BTC).quantity_step
+            assert lost(trade.quantity) <= 100 < lost(trade.quantity + step)
