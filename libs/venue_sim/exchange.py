@@ -9,7 +9,7 @@ from venue_sim.account import BOTH, LONG, SHORT, ZERO, Account
 from venue_sim.errors import Refusal, Why
 from venue_sim.market import SPECS, Quote, Spec
 from venue_sim.matching import Matching, Settled, Tell, reached
-from venue_sim.orders import CONDITIONAL, Algo, Ask, Income, Order, Trade
+from venue_sim.orders import CONDITIONAL, Algo, Ask, Income, Order, Rate, Trade
 
 TAKER, MAKER = Decimal("0.0005"), Decimal("0.0002")
 
@@ -31,6 +31,7 @@ class Exchange(Matching):
         self._were: dict[int, int] = {}
         """Open orders that were conditional ones -> those."""
         self.incomes: list[Income] = []
+        self.rates: list[Rate] = []
 
     def held(self) -> Mapping[str, Decimal]:
         return {
@@ -82,6 +83,7 @@ class Exchange(Matching):
     def fund(self, symbol: str, rate: Decimal) -> None:
         """Funding is due: who is long pays *rate* of the value at the mark to who is short. Raises Refusal where there is no price."""
         mark, now = self._quote(symbol).last, self.clock()
+        self.rates.append(Rate(symbol, rate, mark, now))
         for (held, _), position in self.account.positions.items():
             if held == symbol and position.quantity:
                 amount = (-position.quantity * mark * rate).quantize(Decimal("0.00000001"))

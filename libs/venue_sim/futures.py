@@ -219,6 +219,16 @@ class Futures:
         ]  # fmt: skip
         return rows[:limit]
 
+    def funding_rate(self, given: Given) -> Any:
+        """Rates of the past, the oldest first."""
+        limit = min(int(given.get("limit", 100)), MOST_ROWS)
+        low, high = int(given.get("startTime", 0)), int(given.get("endTime", 2**62))
+        rows = [
+            {"symbol": one.symbol, "fundingTime": one.at, "fundingRate": f"{one.rate:.8f}", "markPrice": f"{one.mark:.8f}"}
+            for one in self.exchange.rates if given.get("symbol") in (None, one.symbol) and low <= one.at <= high
+        ]  # fmt: skip
+        return rows[:limit]
+
     def position_risk_v2(self, given: Given) -> Any:
         """Version 2 shows every symbol, held or not."""
         account, named = self.exchange.account, given.get("symbol")
@@ -339,6 +349,7 @@ ENDPOINTS: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/fapi/v1/allOpenOrders"): (SIGNED, Futures.cancel_all),
     ("POST", "/fapi/v1/countdownCancelAll"): (SIGNED, Futures.countdown),
     ("GET", "/fapi/v1/userTrades"): (SIGNED, Futures.user_trades),
+    ("GET", "/fapi/v1/fundingRate"): (PUBLIC, Futures.funding_rate),
     ("GET", "/fapi/v1/income"): (SIGNED, Futures.income),
     ("GET", "/fapi/v2/positionRisk"): (SIGNED, Futures.position_risk_v2),
     ("GET", "/fapi/v3/positionRisk"): (SIGNED, Futures.position_risk_v3),

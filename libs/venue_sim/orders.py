@@ -96,6 +96,16 @@ class Income:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """What funding was counted by: above zero who is long pays."""
+
+    symbol: str
+    rate: Decimal
+    mark: Decimal
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     """One execution of our account."""
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from holdfast.bus.app import Publish, ServiceApp
 from holdfast.bus.seams import Seams
 from holdfast.contracts.base import ContractViolation
-from holdfast.contracts.messages import LedgerUpdated
+from holdfast.contracts.messages import LedgerUpdated, Trade
 from holdfast.contracts.streams import (
     EXECUTOR,
     HEARTBEAT,
     INTENT_RESULT,
+    LEDGER_TRADE,
     MARKET_TICK,
     ORDER_INTENT,
     ORDER_INTENT_EXIT,
     intent_stream,
 )
 from holdfast.contracts.trusted import Tables
-from holdfast.contracts.wire import Outgoing
+from holdfast.contracts.wire import Entry, Outgoing
 from holdfast.domain.instruments import resolve
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.faults import Terminal
@@ -39,6 +40,8 @@ PAPER = "paper"
 TICK_EVERY_S = 0.2
 BEATS_BEFORE_START = 200
 """Entries of heartbeat that are read at start: every service's last ones."""
+TRADES_BEFORE_START = 1_000
+"""Entries of ledger.trade that are read at start: funding of what has closed may not be booked yet."""
 TICKS_BEFORE_START = 500
 """Entries of market.tick that are read at start, so that entries need not wait for the next tick."""
 
@@ -240,6 +243,13 @@ def _follow(app: ServiceApp, lease: Lease, view: LedgerView, executor: Executor)
     app.ledger(view, on_reset=on_reset, on_updates=on_updates)
     app.follow(INTENT_RESULT, executor.on_results, wanted=may_be_repeated)
     app.follow(MARKET_TICK, executor.on_ticks, last=TICKS_BEFORE_START)
+
+    async def on_trades(batch: Sequence[Entry]) -> list[Outgoing]:
+        executor.reconciler.funding.hear(entry.message for entry in batch if isinstance(entry.message, Trade))
+        return []
+
+    if live_of(app.settings):
+        app.follow(LEDGER_TRADE, on_trades, last=TRADES_BEFORE_START)
 
 
 def _lay_lanes(app: ServiceApp, lease: Lease, premises: Premises, executor: Executor) -> None:

@@ -1,22 +1,22 @@
 """Funding: what an exchange takes or gives for holding a position, as fills of kind `funding`, each once (the ledger knows their keys).
 
 It is ours where the ledger held a position of that symbol at the time. An exchange names no position, so who was there says it: the
-positions that are open, and those that this executor has seen close. Read with each comparison, before anything else changes; after
-a start for a week back, or since the last recorded fill.
+positions that are open, those that this executor has seen close, and those of which `ledger.trade` tells that they closed within a week.
+Read with each comparison, before anything else changes; after a start for a week back, or since the last recorded fill.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holdfast.contracts.codes import Leg
-from holdfast.contracts.messages import Fill
-from holdfast.contracts.rows import PositionRow
+from holdfast.contracts.messages import Fill, Trade
 from holdfast.contracts.wire import Outgoing
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from services.executor.guard import Guard, Key
 from services.executor.owed import Owed
 
+PAPER = "paper"
 WEEK_MS = 7 * 24 * 3600 * 1000
 OVERLAP_MS = 3_600_000
 """How late funding may come to light."""
@@ -26,9 +26,14 @@ EVERY_MS, AGAIN_MS = 60_000, 2_000
 
 @dataclass(slots=True)
 class _Held:
-    row: PositionRow
+    """A position that was there from *since* until *until*, ms, as far as we know."""
+
+    symbol: str
+    leg: Leg
+    since: int
     until: int
-    """When the ledger last showed it open, wall ms."""
+    was_read: bool = False
+    """Whether funding has been read since we know of it."""
 
 
 class Funding:
@@ -41,11 +46,28 @@ class Funding:
         self._due: dict[Key, int] = {}
         self._held: dict[Key, dict[str, _Held]] = {}
         """Positions that are open, or have closed of late, by id."""
+        self._began = clock.wall_ms()
 
     def start_again(self) -> None:
         """The view was loaded afresh: what was published may be lost, so a week of it is read again."""
         self._read.clear()
         self._due.clear()
+
+    def hear(self, trades: Iterable[Trade]) -> None:
+        """Positions that have closed, before our time too: whoever saw them open may not have read what was due last."""
+        for trade in trades:
+            key, closed = (trade.account, trade.exchange), trade.closed_at
+            if trade.exchange == PAPER or closed < self._began - WEEK_MS:
+                continue
+            held = self._held.setdefault(key, {})
+            known = held.get(trade.position_id)
+            if known is not None:
+                known.until = max(known.until, closed)
+                continue
+            held[trade.position_id] = _Held(trade.symbol, trade.leg, trade.opened_at, closed)
+            if closed < self._began:
+                self._read.pop(key, None)
+                self._due.pop(key, None)
 
     async def run(self, keys: Iterable[Key]) -> list[Outgoing]:
         """Read *keys*, where it is time to."""
@@ -64,6 +86,8 @@ class Funding:
             self._due[key] = mono + (AGAIN_MS if fills is None else EVERY_MS)
             if fills is not None:
                 self._read[key] = now
+                for one in held.values():
+                    one.was_read = True
                 ours = [
                     fill.evolve(leg=leg)
                     for fill in fills
@@ -77,8 +101,9 @@ class Funding:
         held = self._held.setdefault(key, {})
         for row in self._view.positions.values():
             if (row.account, row.exchange) == key:
-                held[row.position_id] = _Held(row, now)
-        for name in [name for name, one in held.items() if one.until < now - OVERLAP_MS]:
+                known = held.setdefault(row.position_id, _Held(row.symbol, row.leg, row.opened_at, now))
+                known.until = now
+        for name in [name for name, one in held.items() if one.was_read and one.until < now - OVERLAP_MS]:
             del held[name]
         return held
 
@@ -93,10 +118,10 @@ class Funding:
 
 
 def _leg_of(fill: Fill, held: Iterable[_Held]) -> Leg | None:
-    """Where it is booked: with both sides open to the long one, because what is paid is paid for both together. None: it is not ours."""
+    """Where it is booked: on the side that the venue names, else on the one that was there. None: it is not ours."""
     legs = {
-        one.row.leg
-        for one in held
-        if one.row.symbol == fill.symbol and one.row.opened_at <= fill.executed_at <= one.until
+        one.leg for one in held if one.symbol == fill.symbol and one.since <= fill.executed_at <= one.until
     }
+    if fill.leg is not Leg.NET:
+        return fill.leg if fill.leg in legs else None
     return next((leg for leg in (Leg.NET, Leg.LONG, Leg.SHORT) if leg in legs), None)

@@ -83,6 +83,7 @@ class Reconciler:
     def start_again(self) -> None:
         """The view was loaded afresh."""
         self.funding.start_again()
+        self.coins.start_again()
         self.soon()
 
     def soon(self, after_ms: int = 0) -> None:

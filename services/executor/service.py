@@ -41,8 +41,6 @@ from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
-SLOW_ANSWER_MS = 10_000
-"""An intent that the ledger has not answered for this long is worth a warning."""
 MOST_WARNINGS = 20
 AFTER_A_DOUBT_MS = 1_500
 """Until the ledger has the end of the exit that was refused or cut: while it moves, nothing is compared."""
@@ -80,14 +78,14 @@ class Executor:
         self.resting = Resting(settings, clock, view, self.guard, self.dispatcher, self.reconciler)
         coins, notional = self.reconciler.coins, self.inflight.exposure.account_notional
         self.live = LiveLimits(settings, clock, view, self.guard, coins, notional)
-        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed)
+        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed, self.desk)
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock), way_out=self.way_out,
         )  # fmt: skip
         self.keeper = Keeper(
-            terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
+            terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, way_out=self.way_out, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
         self.taking_in = TakingIn(self.live.accounts, clock, view, self.guard, self.owed, self.desk, incarnation)  # fmt: skip
         self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()), self.live.wallets.began)  # fmt: skip
@@ -184,6 +182,7 @@ class Executor:
         for update in updates:
             if update.executors:
                 self._check_epochs(update.executors, update.at)
+            self.reconciler.coins.hear(update)
             for row in update.orders:
                 self.inflight.take_order(row)
                 self.owed.order_row(row)
@@ -200,14 +199,15 @@ class Executor:
                 outputs += self.desk.answered(intent.intent_id, mono)
             if update.kind is UpdateKind.ADOPTED:
                 await self._adopt(update)
-        ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
+        ended = [row for update in updates for row in update.orders if not row.is_live]
         outputs += self.desk.ended(ended, mono)
         outputs += self.keeper.run()
         self._wake_lanes()
         return outputs + await self._send(self._here())
 
     async def _send(self, keys: Sequence[Key]) -> list[Outgoing]:
-        return await self.dispatcher.send(keys) + await self.dispatcher.cancel_due(keys)
+        outputs = await self.dispatcher.send(keys) + await self.dispatcher.cancel_due(keys)
+        return outputs + await self.way_out.look(keys)
 
     def _withdraw(self, intent_id: str) -> None:
         """The intent has ended; if its order was never recorded, its claim on the book goes."""
@@ -325,7 +325,8 @@ class Executor:
         outputs += await self.reconciler.run(keys)
         await self.live.wallets.refresh(keys)
         await self.resting.run(keys)
-        return outputs + self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
+        outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
+        return outputs + await self.way_out.look(keys)
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
 
@@ -389,12 +390,8 @@ class Executor:
             *self.keeper.warnings(),
             *self.resting.dead_man.warnings(),
             *self.live.wallets.warnings(),
+            *self.desk.warnings(self._clock.monotonic_ms()),
         ]
-        oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
-        if oldest > SLOW_ANSWER_MS:
-            warnings.append(
-                f"the ledger has not answered {len(self.desk.pending)} intents, the oldest for {oldest // 1000} s"
-            )
         if unknown := len(self._view.unknown_orders()):
             warnings.append(f"{unknown} orders have no clear answer from the venue yet")
         return warnings

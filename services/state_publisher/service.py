@@ -172,8 +172,8 @@ class StatePublisher:
         return []
 
     async def on_updates(self, updates: Sequence[LedgerUpdated]) -> list[Outgoing]:
-        """The view has taken *updates* in."""
         self._changes.on_updates(updates, self._clock.wall_ms())
+        self._protection.hear(updates)
         self._is_dirty = self._is_dirty or bool(updates)
         return []
 

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.client import AsyncClient
 from holdfast.runtime.hook_secrets import hook_secret, secret_file
+from holdfast.runtime.secret_files import SecretRefused
 from holdfast.runtime.settings import Settings
 from services.hooks.app import build
 from tests.architecture._tree import ROOT, text
@@ -79,6 +80,13 @@ async def test_a_body_that_is_said_to_be_small_and_is_not_is_cut_off(desk):
             writer.write(b"400\r\n" + b" " * 1024 + b"\r\n")  # and it goes on: the end is never sent
         assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 413")
         writer.close()
+
+
+def test_where_a_secret_cannot_be_made_it_is_said_how(tmp_path):
+    settings = Settings.model_validate({"bus": {"keys": str(tmp_path)}})
+    secret_file(settings, "tv").parent.write_text("no folder")
+    with pytest.raises(SecretRefused, match="`holdfast hooks secret tv` makes it"):
+        hook_secret(settings, "tv")
 
 
 def test_the_secret_is_made_once_shown_by_the_command_and_readable_by_its_owner_alone(desk, tmp_path):

@@ -71,7 +71,7 @@ WORK_OF = {
 }
 READS = {
     "ledger": LEDGERS | {"heartbeat"},
-    "executor": LEDGERS | {"intent.result", "market.tick", "heartbeat"},
+    "executor": LEDGERS | {"intent.result", "ledger.trade", "market.tick", "heartbeat"},
     "exit_scanner": LEDGERS | {"market.tick", "prediction", "heartbeat"},
     "state_publisher": LEDGERS | {"order.blocked_by_invariant", "ledger.trade", "market.tick", "heartbeat"},
     "market_feed": LEDGERS | {"heartbeat"},

@@ -118,3 +118,29 @@ def test_the_docker_socket_and_the_hosts_files_stay_outside(name):
     assert all(text.endswith(":ro") for text in ours)
     assert [text for text in outside if text not in ours] == []
     assert not ours or name in OBSERVERS
+
+
+def test_the_container_of_hooks_is_as_bounded_and_reads_its_own_secrets_and_the_hosts_file_alone():
+    file = yaml.safe_load((ROOT / "docker-compose.hooks.yml").read_text(encoding="utf-8"))
+    assert set(file["services"]) == {HOOKS, "secrets"}
+    hooks, model = file["services"][HOOKS], CONTAINERS["alerts"]
+    same = (
+        "user",
+        "read_only",
+        "cap_drop",
+        "security_opt",
+        "init",
+        "restart",
+        "mem_limit",
+        "pids_limit",
+        "logging",
+        "image",
+    )
+    assert {key: hooks[key] for key in same} == {key: model[key] for key in same}
+    assert hooks["ports"] == ["127.0.0.1:8490:8490"]
+    assert (hooks["networks"], hooks["depends_on"]) == (["bus", "page"], model["depends_on"])
+    ours = "${HOLDFAST_TOML:-./holdfast.toml}:/app/holdfast.toml:ro"
+    assert hooks["volumes"] == [ours, "hooks-secrets:/secrets/hooks:ro"]
+    assert file["services"]["secrets"] == {"volumes": [ours]}
+    for key in ("HOLDFAST_BUS_ACL", "HOLDFAST_BUS_REQUIRE_SIGNED", "HOLDFAST_BUS_KEYS", "HOLDFAST_REDIS_URL"):
+        assert hooks["environment"][key] == model["environment"][key]

@@ -2,6 +2,10 @@
 
 from decimal import Decimal
 
+import pytest
+
+from holdfast.venues.port import VenueUnreadable
+from tests.venue._stage import HandClock, ccxt_venue, venue
 from tests.venue._world import D, live_world
 from venue_sim.faults import Fault, Kind
 
@@ -68,6 +72,80 @@ async def test_of_a_position_that_has_closed_since_it_still_counts():
         await world.settle()
         await minutes(world)
         assert (world.ours(), paid(world)) == ({}, [D("0.4200005")])
+
+
+def reads(world):
+    """From when on funding is read, each time from now on."""
+    asked, read = [], world.venue.funding_since
+
+    async def noted(at):
+        asked.append(at)
+        return await read(at)
+
+    world.venue.funding_since = noted
+    return asked
+
+
+def closed(world):
+    """What `ledger.trade` tells."""
+    return [trade for update in world.ledger.updates for trade in update.trades]
+
+
+async def test_what_was_due_right_before_a_close_is_booked_by_the_next_executor_and_to_no_later_position():
+    async with live_world() as world:
+        await bought(world)
+        await minutes(world)
+        fund(world)
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(600)  # and killed, before a minute has passed
+        assert (world.ours(), paid(world)) == ({}, [])
+        await world.start()
+        await world.price("42000")
+        await world.pass_time(1_000)
+        await bought(world)
+        before, cash = result(world), world.ledger.state.nav["main"].cash
+        world.executor.reconciler.funding.hear(closed(world))
+        await minutes(world)
+        assert paid(world) == [D("0.4200005")]
+        assert (result(world), world.ledger.state.nav["main"].cash) == (before, cash - D("0.4200005"))
+        asked = reads(world)
+        world.executor.reconciler.funding.hear(closed(world))
+        await world.pass_time(30_000, step=5_000)
+        assert asked == [], "known by now"
+
+
+async def test_of_what_closed_weeks_ago_nothing_is_read_again():
+    async with live_world() as world:
+        await bought(world)
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(600)
+        assert closed(world)
+        world.clock.now += 8 * DAY
+        await world.start()
+        asked = reads(world)
+        world.executor.reconciler.funding.hear(closed(world))
+        await world.price("42000")
+        await world.pass_time(5_000)
+        assert asked == []
+
+
+@pytest.mark.parametrize("rate", ["0.0001", "-0.0002"])
+async def test_with_both_sides_open_each_is_booked_what_it_paid_or_got(rate):
+    clock = HandClock()
+    async with venue(clock) as server, ccxt_venue(server, clock, hedged=True) as adapter:
+        exchange = server.venue.exchange
+        exchange.adjust({"hedged": True})
+        for side, quantity in (("BUY", "0.3"), ("SELL", "0.3")):
+            exchange.by_hand("BTCUSDT", side, D(quantity))
+        exchange.fund("BTCUSDT", D(rate))
+        fills = await adapter.funding_since(clock.now - DAY)
+        cost = D("0.3") * exchange.mark("BTCUSDT") * D(rate)
+        assert {fill.leg.value: fill.fee for fill in fills} == {"long": cost, "short": -cost}
+        exchange.rates.clear()
+        with pytest.raises(VenueUnreadable, match="funding rates: none of BTC/USDT"):
+            await adapter.funding_since(clock.now - DAY)
 
 
 async def test_for_positions_that_are_not_ours_nothing_is_booked():

@@ -137,7 +137,7 @@ LEDGER_TRADE = _view(
     m.Trade,
     "a closed position with its story",
     (LEDGER,),
-    (LEARNER, STATE_PUBLISHER, DASHBOARD),
+    (EXECUTOR, LEARNER, STATE_PUBLISHER, DASHBOARD),
     10_000,
 )
 SNAPSHOT_REQUEST = _work(

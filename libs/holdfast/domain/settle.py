@@ -20,7 +20,7 @@ from holdfast.contracts.money import EXACT, ZERO, add, sub
 from holdfast.contracts.rows import BookRow, NavRow, OrderRow, PositionRow, QuarantineRow, TotalRow, book_id
 from holdfast.contracts.wire import digest
 from holdfast.domain.exits import HARDNESS
-from holdfast.domain.invariants import working_exits
+from holdfast.domain.invariants import locked, locking_stops, working_exits
 from holdfast.domain.learning_rules import policy_in_force
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
@@ -134,7 +134,7 @@ def _fold(
     now_ms: int,
 ) -> None:
     """The position arithmetic, and what follows from it for the book, its other orders and the totals."""
-    position = of_stop(state.position(book.book_id), order, fill)
+    position = of_stop(_payer(state.position(book.book_id), fill), order, fill)
     stopped = (
         order is not None and order.role is Role.ENTRY and order.code in {Code.STOPPED_BY_EXIT, Code.HALTED}
     )
@@ -175,6 +175,12 @@ def _fold(
     if held is not None:
         _shrink_exits(state, book.book_id, held, change, now_ms)
     _total(state, folded, fill, opening.settle, change, rules)
+
+
+def _payer(position: PositionRow | None, fill: Fill) -> PositionRow | None:
+    """The open position, unless *fill* is funding from before its time: that was another's, whose story has been told, and only money moves."""
+    before = position is not None and fill.kind is FillKind.FUNDING and fill.executed_at < position.opened_at
+    return None if before else position
 
 
 def _opening(
@@ -242,10 +248,12 @@ def _disown_entries(
 
 
 def _shrink_exits(state: LedgerState, book: str, held: PositionRow, change: Change, now_ms: int) -> None:
-    """INV-5 after a reduction by something else than an exit: the softest exits give way until the rest fits."""
-    exits = [row for row in state.live_orders(book, Role.EXIT) if not row.displaced]
-    excess = sub(working_exits(exits), held.quantity)
-    for row in sorted(exits, key=lambda row: (HARDNESS[row.reason or ExitReason.CLOSE], row.attempt)):
+    """INV-5 after a reduction by something else than an exit: on spot the stop, then the softest exits give way until the rest fits."""
+    live = state.live_orders(book)
+    exits = [row for row in live if row.role is Role.EXIT and not row.displaced]
+    excess = sub(add(working_exits(exits), locked(live)), held.quantity)
+    softest = sorted(exits, key=lambda row: (HARDNESS[row.reason or ExitReason.CLOSE], row.attempt))
+    for row in [*locking_stops(live), *softest]:
         if excess <= 0:
             return
         excess = sub(excess, row.remaining)

@@ -3,7 +3,7 @@
 Where ccxt has no common word for it (permissions, what a trade realised) the exchange's own is used, by exchange.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,11 +16,16 @@ from holdfast.venues.ccxt_rows import amount, funding_of, unique
 from holdfast.venues.port import VenueUnreadable
 
 DAY_MS = 24 * 3600 * 1000
+RATE_SLACK_MS = 60_000
+"""How far a rate's time and that of what was paid may differ."""
 _BINANCE = frozenset({"binance", "binanceusdm"})
 
 
 class AccountReads(Reads):
     """See the module. Everything raises VenueUnreadable where the exchange gives no usable answer."""
+
+    hedged = False
+    """Whether the account is in hedge mode."""
 
     async def server_time(self) -> int:
         """The exchange's clock, ms."""
@@ -107,17 +112,38 @@ class AccountReads(Reads):
         return total
 
     async def funding_since(self, at: int) -> list[Fill]:
-        """Of symbols that the account trades, oldest first. An exchange says it of a symbol, not of a side: no leg is named."""
+        """Of symbols that the account trades, oldest first. An exchange says it of a symbol, not of a side; in hedge mode the rate of that
+        time does: above zero who is long pays. Where it gives one sum for both sides, that is the larger one's.
+        """
         if not self.pays_funding:
             return []
         ours = {theirs: symbol for symbol, theirs in self._theirs.items()}
         rows = unique(await self._asked(self._ways.funding(at, self._clock.wall_ms()), "funding"))
         traded = set(self.traded_symbols())
+        told = [(row, symbol) for row in rows if (symbol := ours.get(str(row.get("symbol")))) in traded]
+        legs = await self._legs(told) if self.hedged else {}
         return [
-            funding_of(row, self._rules[symbol], self.account, self.exchange, Leg.NET)
-            for row in rows
-            if (symbol := ours.get(str(row.get("symbol")))) in traded
+            funding_of(
+                row, self._rules[symbol], self.account, self.exchange, legs.get(str(row["id"]), Leg.NET)
+            )
+            for row, symbol in told
         ]
+
+    async def _legs(self, told: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Leg]:
+        """On which side each funding was, by its id. Raises VenueUnreadable where the rate of its time is not known."""
+        legs: dict[str, Leg] = {}
+        for symbol in dict.fromkeys(symbol for _, symbol in told):
+            mine = [row for row, of in told if of == symbol]
+            since = min(int(row["timestamp"]) for row in mine) - RATE_SLACK_MS
+            rates = await self._asked(self._ways.rates(self._theirs[symbol], since), "funding rates")
+            for row in mine:
+                at = int(row["timestamp"])
+                near = [rate for when, rate in rates if abs(when - at) <= RATE_SLACK_MS]
+                if not near:
+                    raise VenueUnreadable(f"funding rates: none of {symbol} at {at}")
+                pays = amount(row.get("amount"), "funding") < 0
+                legs[str(row["id"])] = Leg.LONG if pays == (amount(near[0], "a rate") > 0) else Leg.SHORT
+        return legs
 
 
 def _of(row: Any, name: str) -> Any:

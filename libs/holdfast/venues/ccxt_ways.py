@@ -193,6 +193,19 @@ class Ways:
                 start = until + 1
         raise VenueUnreadable(f"funding: more than {MOST_PAGES} pages since {since}")
 
+    async def rates(self, theirs: str, since: int) -> list[tuple[int, Any]]:
+        """(time, funding rate) from *since*, ms."""
+        start, found = since, []
+        for _ in range(MOST_PAGES):
+            page = _rows(
+                await self.clients.read.fetch_funding_rate_history(theirs, start, PAGE), "funding rates"
+            )
+            found += [(int(row["timestamp"]), row["fundingRate"]) for row in page]
+            if len(page) < PAGE:
+                return found
+            start = found[-1][0] + 1
+        raise VenueUnreadable(f"funding rates: more than {MOST_PAGES} pages of {theirs} since {since}")
+
     async def trades_of(self, theirs: str, number: str) -> list[Row]:
         """Those of the order with the exchange's *number*."""
         return _rows(

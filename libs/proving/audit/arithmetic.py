@@ -40,6 +40,7 @@ class Deal(NamedTuple):
     currency: str
     base: str
     kind: str
+    at: int = 0
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Holding:
 
     side: str
     terms: Terms
+    opened_at: int = 0
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     realized: Decimal = ZERO
@@ -78,12 +80,12 @@ def take(held: Holding | None, deal: Deal, terms: Terms) -> Result:
     quantity, coins = _moved(held, deal, now)
     price, slack = _price(held, deal)
     if deal.kind == "funding" or not quantity:
-        if held is not None:
+        if held is not None and (deal.kind != "funding" or deal.at >= held.opened_at):
             held = _charged(held, settled, listed)
         return Result(None, held, settled.copy_negate(), ZERO)
     if held is None or held.side == deal.side:
         fresh = held is None
-        base = Holding(deal.side, terms) if held is None else held
+        base = Holding(deal.side, terms, deal.at) if held is None else held
         value = _value(base.terms.kind, quantity, price)
         grown = replace(
             base, quantity=add(base.quantity, quantity), cost=add(base.cost, value),

@@ -59,7 +59,7 @@ class Money:
         kind = document.get("kind", "trade")
         fill = Fill(
             document["side"], Decimal(document["quantity"]), Decimal(document["price"]), Decimal(document.get("fee", 0)),
-            kind, name, held_back,
+            kind, name, held_back, document["executed_at"],
         )  # fmt: skip
         if key in self._picture.fills:
             self._findings.add(
@@ -79,7 +79,7 @@ class Money:
         now = book.held.terms if book.held is not None else terms
         deal = Deal(
             "long" if fill.side == "buy" else "short", fill.quantity, fill.price, fill.fee, currency or now.settle,
-            symbol[2].partition("/")[0], fill.kind,
+            symbol[2].partition("/")[0], fill.kind, fill.at,
         )  # fmt: skip
         before = book.held
         result = take(book.held, deal, terms)

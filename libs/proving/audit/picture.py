@@ -119,6 +119,7 @@ class Fill:
     kind: str
     book: str
     held_back: str = ""
+    at: int = 0
 
     @property
     def folded(self) -> bool:
