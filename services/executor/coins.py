@@ -19,7 +19,7 @@ from holdfast.domain.position import base_of, signed
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition
-from services.executor.guard import Guard, Key
+from services.executor.guard import ASK_AGAIN_MS, Guard, Key
 
 SKEW_MS = 2_000
 
@@ -43,6 +43,8 @@ class Coins:
         self._freed: set[Key] = set()
         """Where an order of ours has ended that may have locked coins, and the balances were not read since."""
         self._wanted: set[Key] = set()
+        self._failed: dict[Key, int] = {}
+        """Where the balances could not be read, and since when, monotonic ms: until they are, no entry passes."""
 
     def are_at(self, key: Key) -> bool:
         """Whether that venue shows coins."""
@@ -56,8 +58,11 @@ class Coins:
         self._read_at[key], self._read_after[key] = self._clock.wall_ms(), self._moves.get(key, 0)
         self._held[key] = quantities_at(self._view, key)
         found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
-        if found is not None:
+        if found is None:
+            self._failed[key] = self._clock.monotonic_ms()
+        else:
             self._balances[key] = found
+            self._failed.pop(key, None)
 
     def whole(self, key: Key, currency: str) -> Decimal | None:
         """What the account has of *currency*, by the last reading; None where that failed."""
@@ -121,8 +126,10 @@ class Coins:
         return key in self._freed
 
     def wanted(self, keys: Collection[Key]) -> list[Key]:
-        """Those of *keys* whose balances somebody waits for; whoever asks reads them."""
-        found = [key for key in keys if key in self._wanted]
+        """Those of *keys* whose balances somebody waits for, or could not be read a moment ago; whoever asks reads them."""
+        late = self._clock.monotonic_ms() - ASK_AGAIN_MS
+        failed = {key for key, at in self._failed.items() if at <= late}
+        found = [key for key in keys if key in self._wanted or key in failed]
         self._wanted.difference_update(found)
         return found
 

@@ -21,6 +21,8 @@ from holdfast.venues.port import Outcome, OutcomeKind, Venue, VenueUnreadable
 
 log = logging.getLogger("holdfast.executor")
 T = TypeVar("T")
+ASK_AGAIN_MS = 2_000
+"""After a read that failed."""
 Key = tuple[str, str]
 """(account, exchange)"""
 

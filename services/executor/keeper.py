@@ -96,6 +96,8 @@ class Keeper:
         for row in update.orders:
             if row.role is Role.PROTECT and row.position_id is not None:
                 self._hear_stop(row.position_id, row)
+            elif row.role is Role.EXIT and row.filled and not row.is_live:
+                self._hear_progress(self._cares.get(row.position_id or ""))
         for intent in update.intents:
             refused = intent.is_final and intent.order_id is None
             if refused and intent.status is not ResultStatus.CANCELED:
@@ -113,6 +115,11 @@ class Keeper:
             care.refused_there = row.code is Code.WOULD_TRIGGER
             if not care.refused_there:
                 self._back_off(care)
+
+    def _hear_progress(self, care: _Care | None) -> None:
+        """An exit has sold as much as there were buyers for: the next one need not wait for long."""
+        if care is not None:
+            care.times, care.not_before = 0, min(care.not_before, self._clock.monotonic_ms() + AGAIN_MS)
 
     def _back_off(self, care: _Care) -> None:
         care.times += 1

@@ -155,6 +155,16 @@ async def test_an_exit_has_the_stop_canceled_waits_for_the_proof_and_sells_all(w
         assert trade.exit_reason is ExitReason.CLOSE
 
 
+async def test_a_balance_that_could_not_be_read_for_an_exit_is_read_again_soon():
+    async with guarded("binance") as world:
+        await opened(world)
+        world.server.venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/account"))
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(5_000)
+        assert answer(world, "out").status.value == "filled"
+        at_rest(world)
+
+
 async def test_a_part_is_sold_and_the_rest_is_guarded_again(wire):
     async with guarded(wire) as world:
         record = await opened(world)
