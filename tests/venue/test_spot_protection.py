@@ -212,7 +212,7 @@ async def test_one_that_was_canceled_by_hand_is_placed_again(wire):
 
 async def test_the_price_crosses_while_everything_is_dead(wire):
     async with guarded(wire) as world:
-        record = await opened(world)
+        record = await opened(world, "0.01234")
         world.clock.now += 600_000
         price(world, "40990")
         crossed = world.clock.now
@@ -226,6 +226,20 @@ async def test_the_price_crosses_while_everything_is_dead(wire):
         assert 0 <= trade.closed_at - crossed < 1_000
         assert record.open() == []
         at_rest(world)
+        assert (world.held() == {}) is (wire == "kraken"), "what is less than a step has left the books"
+
+
+async def test_one_that_the_exchange_shows_no_more_is_not_believed_to_be_gone(wire):
+    """On futures it would be; here it may still sell."""
+    async with guarded(wire) as world:
+        record = await opened(world)
+        (order,) = record.open()
+        del world.exchange.orders[order.number]
+        await world.pass_time(100_000, step=2_500)
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(30_000, step=2_500)
+        assert any("which it had accepted" in text for text in world.executor.heartbeat()["warnings"])
+        assert (answer(world, "out"), sold(world), record.open()) == (None, 0, [])
 
 
 @pytest.mark.parametrize("fault", [Kind.RESET, Kind.RESET_BEFORE, Kind.HTML])
