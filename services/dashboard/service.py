@@ -194,6 +194,7 @@ class Watcher:
         """The view has taken *updates* in."""
         now = self.clock.wall_ms()
         self.changes.on_updates(updates, now)
+        self.protection.hear(updates)
         for update in updates:
             self.note_control(update)
             self.view_delay.take(max(0, now - update.at))

@@ -2,12 +2,16 @@
 
 `domain.coins` has the rules. Two readings in a row must show the same before a sale by others is believed, because a balance and
 a list of trades are never of one moment; and only sales since the balance was last seen to be enough are looked at.
+
+What may be sold at once is what was free when the balances were read last, and what was bought since. Where an order of ours has ended
+since, which may have locked coins, an exit has them read once more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
-from holdfast.contracts.messages import Fill
+from holdfast.contracts.codes import Role
+from holdfast.contracts.messages import Fill, LedgerUpdated
 from holdfast.contracts.money import ZERO, add, sub
 from holdfast.contracts.rows import PositionRow, book_id
 from holdfast.domain.coins import Place, Recorded, Trades, covered, recorded_of, sales_that_explain, shortages
@@ -15,7 +19,7 @@ from holdfast.domain.position import base_of, signed
 from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.venues.port import VenuePosition
-from services.executor.guard import Guard, Key
+from services.executor.guard import ASK_AGAIN_MS, Guard, Key
 
 SKEW_MS = 2_000
 
@@ -33,6 +37,14 @@ class Coins:
         """When the account was last seen to have as many coins as our positions need, wall ms."""
         self._short: dict[Key, dict[str, Decimal]] = {}
         """Coins of which there were too few at the last comparison, and how many were missing."""
+        self._moves: dict[Key, int] = {}
+        """How often something of ours has moved at a venue; `_read_after` says which of that the balances are of."""
+        self._read_after: dict[Key, int] = {}
+        self._freed: set[Key] = set()
+        """Where an order of ours has ended that may have locked coins, and the balances were not read since."""
+        self._wanted: set[Key] = set()
+        self._failed: dict[Key, int] = {}
+        """Where the balances could not be read, and since when, monotonic ms: until they are, no entry passes."""
 
     def are_at(self, key: Key) -> bool:
         """Whether that venue shows coins."""
@@ -42,10 +54,20 @@ class Coins:
     async def read(self, key: Key) -> None:
         """The balances. First, because what is sold between the two reads must not look like coins that are gone."""
         self._balances.pop(key, None)
-        self._read_at[key], self._held[key] = self._clock.wall_ms(), quantities_at(self._view, key)
+        self._freed.discard(key)
+        self._read_at[key], self._read_after[key] = self._clock.wall_ms(), self._moves.get(key, 0)
+        self._held[key] = quantities_at(self._view, key)
         found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
-        if found is not None:
+        if found is None:
+            self._failed[key] = self._clock.monotonic_ms()
+        else:
             self._balances[key] = found
+            self._failed.pop(key, None)
+
+    def whole(self, key: Key, currency: str) -> Decimal | None:
+        """What the account has of *currency*, by the last reading; None where that failed."""
+        balances = self._balances.get(key)
+        return None if balances is None else balances.get(currency, (ZERO, ZERO))[1]
 
     def since(self, key: Key, last: int) -> int:
         """From when on trades are needed."""
@@ -83,10 +105,46 @@ class Coins:
 
     # -- what may be sold ------------------------------------------------------------------------------------------------------
 
+    def hear(self, update: LedgerUpdated) -> None:
+        """What has moved: balances that were asked for before say nothing about now."""
+        if not self._guard.remotes:
+            return
+        moved = [(row.account, row.exchange) for row in update.orders]
+        moved += [(row.account, row.exchange) for row in update.positions]
+        for key in filter(self.are_at, moved):
+            self._moves[key] = self._moves.get(key, 0) + 1
+        for row in update.orders:
+            if row.role is not Role.ENTRY and not row.is_live and self.are_at((row.account, row.exchange)):
+                self._freed.add((row.account, row.exchange))
+
+    def start_again(self) -> None:
+        """The view was loaded afresh: what has moved meanwhile is not known."""
+        self._balances.clear()
+
+    def must_look(self, key: Key) -> bool:
+        """Whether coins have been freed since the balances were read; then they are to be read at once."""
+        if key in self._freed:
+            self._wanted.add(key)
+        return key in self._freed
+
+    def wanted(self, keys: Collection[Key]) -> list[Key]:
+        """Those of *keys* whose balances somebody waits for, or could not be read a moment ago; whoever asks reads them."""
+        late = self._clock.monotonic_ms() - ASK_AGAIN_MS
+        failed = {key for key, at in self._failed.items() if at <= late}
+        found = [key for key in keys if key in self._wanted or key in failed]
+        self._wanted.difference_update(found)
+        return found
+
+    def room(self, key: Key, row: PositionRow) -> Decimal | None:
+        """How much of a position the free coins let be sold, what our own orders lock included; None: not known as of now."""
+        if key not in self._balances or self._read_after.get(key) != self._moves.get(key, 0):
+            return None
+        return self.sellable(key, row)
+
     def sellable(self, key: Key, row: PositionRow) -> Decimal:
         """What of a position may be sold at once: not what others have put on orders. As the balances were read last, and bought since."""
         balances = self._balances.get(key)
-        if balances is None:
+        if balances is None or key in self._freed:
             return row.quantity
         free = balances.get(base_of(row.symbol), (ZERO, ZERO))[0]
         free = add(free, max(ZERO, sub(row.quantity, self._held[key].get(row.symbol, ZERO))))

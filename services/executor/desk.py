@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import Role
 from holdfast.contracts.messages import OrderReserve
+from holdfast.contracts.rows import OrderRow, book_id
 from holdfast.contracts.streams import ORDER_RESERVE
 from holdfast.contracts.wire import Ack, Entry, Out, Outgoing
 
@@ -21,8 +22,10 @@ MOST_BATCHES = 2
 LONGEST_WAIT_MS = 60_000
 GIVE_UP_ROOM_MS = 30_000
 """A proposal that stays unanswered for this long no longer keeps its batch in the door; it is still published again."""
-REPLACE_AGAIN_MS = 400
-"""How often the ledger is asked whether a replaced entry has ended, beside the moment in which it is seen to."""
+WAITING_AGAIN_MS = 400
+"""How often the ledger is asked whether what is waited for has ended, beside the moment in which it is seen to."""
+SLOW_ANSWER_MS = 10_000
+"""An intent that has no answer for this long is worth a warning."""
 KEEP_ASKED_MS = 30_000
 """How long after the answer an order is waited for that the ledger has promised but not shown."""
 
@@ -52,7 +55,7 @@ class Pending:
     times: int = 1
     batch: Batch | None = None
     remake: Callable[[], OrderReserve | None] | None = None
-    """Of an entry that replaces another: the proposal as it would be now; None while the other one is on its way itself."""
+    """Of what the ledger may let wait for an order to end: the proposal as it would be now; None: not yet."""
 
 
 @dataclass(slots=True)
@@ -75,8 +78,8 @@ class Desk:
     """By intent id."""
     asked: dict[str, Asked] = field(default_factory=dict)
     """By client order id: what may still be sent (INV-3). Whoever sends takes it out first."""
-    _replacing: set[str] = field(default_factory=set)
-    """Intents whose proposal waits until the entry that they replace has ended."""
+    _waiting: set[str] = field(default_factory=set)
+    """Intents whose proposal may wait: for the entry that they replace, or for what locks the coins that they would sell."""
     _batches: set[Batch] = field(default_factory=set)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -117,20 +120,41 @@ class Desk:
         return Out(ORDER_RESERVE, reserve)
 
     def wait_for_place(self, intent_id: str, remake: Callable[[], OrderReserve | None]) -> None:
-        """The intent replaces another's entry: it is proposed anew, by *remake*, until the ledger answers. It fills no batch."""
+        """The intent may have to wait until an order has ended: it is proposed anew, by *remake*, until the ledger answers. It fills no batch."""
         pending = self.pending[intent_id]
         pending.remake = remake
-        self._replacing.add(intent_id)
+        self._waiting.add(intent_id)
         self._leave(pending)
 
-    def ended(self, intent_ids: Collection[str], mono_ms: int) -> list[Outgoing]:
-        """Orders of these intents have ended: proposals that waited for that."""
+    def ended(self, rows: Collection[OrderRow], mono_ms: int) -> list[Outgoing]:
+        """These orders have ended: proposals that waited for that."""
+        intents, books = {row.intent_id for row in rows}, {row.book_id for row in rows}
+        waiting = [self.pending[name] for name in sorted(self._waiting)] if rows else []
         again: list[Outgoing] = []
-        for intent_id in sorted(self._replacing):
-            pending = self.pending[intent_id]
-            if pending.reserve.order is not None and pending.reserve.order.replaces in intent_ids:
+        for pending in waiting:
+            order = pending.reserve.order
+            if order is not None and (
+                order.replaces in intents if order.role is Role.ENTRY else _book(pending.reserve) in books
+            ):
                 again += self._remade(pending, mono_ms)
         return again
+
+    def freed(self, account: str, exchange: str, mono_ms: int) -> list[Outgoing]:
+        """How much is free there has been read: exits that waited for that."""
+        waiting = [self.pending[name] for name in sorted(self._waiting)]
+        return [
+            out
+            for one in waiting
+            if (one.reserve.account, one.reserve.exchange) == (account, exchange) and _is_exit(one.reserve)
+            for out in self._remade(one, mono_ms)
+        ]
+
+    def closing(self) -> set[str]:
+        """Books of which an exit may be waiting for something to end."""
+        if not self._waiting:
+            return set()
+        waiting = (self.pending[name].reserve for name in self._waiting)
+        return {_book(reserve) for reserve in waiting if _is_exit(reserve)}
 
     @staticmethod
     def _remade(pending: Pending, mono_ms: int) -> list[Outgoing]:
@@ -144,7 +168,7 @@ class Desk:
     def answered(self, intent_id: str, mono_ms: int) -> Sequence[Ack]:
         """The ledger has answered: what may be acknowledged now."""
         pending = self.pending.pop(intent_id, None)
-        self._replacing.discard(intent_id)
+        self._waiting.discard(intent_id)
         if pending is None:
             return ()
         order = pending.reserve.order
@@ -166,7 +190,7 @@ class Desk:
         again: list[Outgoing] = []
         for pending in self.pending.values():
             if pending.remake is not None:
-                if mono_ms - pending.published >= REPLACE_AGAIN_MS:
+                if mono_ms - pending.published >= WAITING_AGAIN_MS:
                     again += self._remade(pending, mono_ms)
             elif mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
                 pending.published, pending.times = mono_ms, pending.times + 1
@@ -208,6 +232,25 @@ class Desk:
             del self.asked[key]
         return late
 
-    def oldest_ms(self, mono_ms: int) -> int:
-        """Age of the longest unanswered intent."""
-        return mono_ms - min((pending.since for pending in self.pending.values()), default=mono_ms)
+    def warnings(self, mono_ms: int) -> Iterable[str]:
+        """What has been without an answer for too long: because the ledger is silent, or because it waits for something to end."""
+        slow = [name for name, one in self.pending.items() if mono_ms - one.since > SLOW_ANSWER_MS]
+        for name in slow:
+            if name in self._waiting:
+                waits = self.pending[name]
+                what = "an exit" if _is_exit(waits.reserve) else "an entry"
+                yield (
+                    f"{_book(waits.reserve)}: {what} waits for an order to end, for {(mono_ms - waits.since) // 1000} s"
+                )
+        silent = [self.pending[name].since for name in slow if name not in self._waiting]
+        if silent:
+            oldest = (mono_ms - min(silent)) // 1000
+            yield f"the ledger has not answered {len(silent)} intents, the oldest for {oldest} s"
+
+
+def _book(reserve: OrderReserve) -> str:
+    return book_id(reserve.account, reserve.exchange, reserve.symbol, reserve.leg)
+
+
+def _is_exit(reserve: OrderReserve) -> bool:
+    return reserve.order is not None and reserve.order.role is Role.EXIT

@@ -9,7 +9,7 @@ and never sent; that one is absent is believed only of look-ups later than `send
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from holdfast.contracts.codes import Code, OrderState, OrderType, Role, StatusKind, TimeInForce
+from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, Role, StatusKind, TimeInForce
 from holdfast.contracts.messages import OrderStatus
 from holdfast.contracts.rows import OrderRow
 from holdfast.contracts.wire import Outgoing
@@ -368,7 +368,7 @@ class Dispatcher:
         too: a wall clock that is put forward while the send is on its way proves nothing.
         """
         was_there = row.filled > 0 or row.venue_order_id is not None or row.state not in _UNPROVEN
-        if was_there and row.role is not Role.PROTECT:
+        if was_there and (row.role is not Role.PROTECT or row.kind is Kind.SPOT):
             self.missing[row.order_id] = (
                 f"the venue does not show order {row.order_id} of {row.symbol}, which it had accepted"
             )

@@ -21,6 +21,8 @@ from holdfast.venues.port import Outcome, OutcomeKind, Venue, VenueUnreadable
 
 log = logging.getLogger("holdfast.executor")
 T = TypeVar("T")
+ASK_AGAIN_MS = 2_000
+"""After a read that failed."""
 Key = tuple[str, str]
 """(account, exchange)"""
 
@@ -50,6 +52,10 @@ class Remote(Protocol):
 
         *held*: the ledger's positions there, by symbol.
         """
+        ...
+
+    async def wallet(self, currency: str) -> Decimal:
+        """What the account has of *currency*, without what open positions have won or lost. Raises VenueUnreadable."""
         ...
 
     @property

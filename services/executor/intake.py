@@ -5,18 +5,17 @@ client order id and the proposal's id derive from the intent, so a redelivery pr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
 from functools import partial
 
-from holdfast.contracts.base import MAX_BODY_BYTES, ContractViolation
+from holdfast.contracts.base import ContractViolation
 from holdfast.contracts.codes import Action, Code, Leg, ResultStatus, Role, Scope, Side, TradingState
 from holdfast.contracts.messages import CancelRequest, OrderIntent, OrderRequest, OrderReserve, Refusal
-from holdfast.contracts.rows import PositionRow, book_id
+from holdfast.contracts.rows import book_id
 from holdfast.contracts.streams import ORDER_RESERVE
 from holdfast.contracts.wire import Entry, Out, Outgoing, digest, intent_digest
 from holdfast.domain.inflight import InFlight
-from holdfast.domain.instruments import STEP, canonical
+from holdfast.domain.instruments import canonical
 from holdfast.domain.matching import notional
 from holdfast.domain.one_side import opens
 from holdfast.domain.precheck import (
@@ -37,29 +36,13 @@ from services.executor.desk import Asked, Batch, Desk
 from services.executor.gate import Gate, id_given
 from services.executor.live_limits import LiveLimits
 from services.executor.prices import Prices
+from services.executor.proposals import Proposal, malformed, quantity_of, rules_of, why_unknown
 from services.executor.waiting import WaitingRoom
 from services.executor.way_out import WayOut
 
 PAPER = "paper"
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 Objection = tuple[Code, str] | None
-
-
-@dataclass(slots=True)
-class Proposal:
-    """What is proposed for one intent."""
-
-    symbol: str
-    leg: Leg = Leg.NET
-    order: OrderRequest | None = None
-    cancel: CancelRequest | None = None
-    refusal: Refusal | None = None
-
-    @classmethod
-    def of(cls, symbol: str, leg: Leg, outcome: OrderRequest | Refusal) -> "Proposal":
-        if isinstance(outcome, OrderRequest):
-            return cls(symbol, leg, order=outcome)
-        return cls(symbol, leg, refusal=outcome)
 
 
 def passes_freely(entry: Entry) -> bool:
@@ -135,21 +118,31 @@ class Intake:
             )
             return Out(ORDER_RESERVE, self._answer(intent_id, content, intent, Proposal("?", refusal=reused)))
         if intent is None:
-            proposal = Proposal("?", refusal=_malformed(entry.error, entry.body))
+            proposal = Proposal("?", refusal=malformed(entry.error, entry.body))
         else:
             proposal = self._within_limits(entry.producer, self._propose(intent))
         reserve = self._answer(intent_id, content, intent, proposal)
         if reserve.order is not None:
             self._claim(reserve, reserve.order)
         out = self._desk.open(entry, reserve, self._clock.monotonic_ms(), batch)
-        if intent is None or reserve.order is None or intent.replaces is None:
+        if intent is None or reserve.order is None or not self._may_wait(intent, reserve.order):
             return out
         self._desk.wait_for_place(intent_id, partial(self._again, intent, content))
-        return None if intent.replaces in self._desk.pending else out
+        return None if self._must_wait(intent) else out
+
+    def _may_wait(self, intent: OrderIntent, order: OrderRequest) -> bool:
+        """Whether the ledger may want something to end before it answers."""
+        return intent.replaces is not None or self._way_out.may_wait((intent.account, intent.exchange), order)
+
+    def _must_wait(self, intent: OrderIntent) -> bool:
+        """Whether it is too early to propose it: what it replaces is on its way itself, or how much is free is being read."""
+        if intent.replaces is not None:
+            return intent.replaces in self._desk.pending
+        return self._way_out.must_look((intent.account, intent.exchange))
 
     def _again(self, intent: OrderIntent, content: str) -> OrderReserve | None:
-        """The proposal of an entry that replaces another, as it would be now: the price has moved on, and so has time."""
-        if intent.replaces in self._desk.pending:
+        """The proposal of what waits for an order to end, as it would be now: the price has moved on, and so has time."""
+        if self._must_wait(intent):
             return None
         pending = self._desk.pending[intent.id].reserve
         before = pending.order
@@ -227,7 +220,7 @@ class Intake:
             return self._exit(intent, rules or self._rules_of_position(intent), now)
         if rules is None:
             return Proposal(
-                named, refusal=refused(Code.UNKNOWN_SYMBOL, _why_unknown(named), ResultStatus.INVALID)
+                named, refusal=refused(Code.UNKNOWN_SYMBOL, why_unknown(named), ResultStatus.INVALID)
             )
         return self._entry(intent, rules, now)
 
@@ -257,7 +250,7 @@ class Intake:
         if rules is None:
             named = intent.symbol or "?"
             return Proposal(
-                named, refusal=refused(Code.UNKNOWN_SYMBOL, _why_unknown(named), ResultStatus.INVALID)
+                named, refusal=refused(Code.UNKNOWN_SYMBOL, why_unknown(named), ResultStatus.INVALID)
             )
         legs = {
             leg: self._view.position(book_id(intent.account, intent.exchange, rules.symbol, leg))
@@ -327,7 +320,7 @@ class Intake:
         position = self._view.positions.get(intent.position_id or "")
         if position is None:
             position = self._view.position(book_id(intent.account, intent.exchange, intent.symbol or "?"))
-        return None if position is None else _rules_of(position)
+        return None if position is None else rules_of(position)
 
     # -- the proposal -----------------------------------------------------------------------------------------------------------
 
@@ -357,43 +350,5 @@ class Intake:
             cancel=proposal.cancel,
             refusal=proposal.refusal,
             attempted_side=intent.side if intent is not None else None,
-            attempted_quantity=_quantity_of(intent, proposal),
+            attempted_quantity=quantity_of(intent, proposal),
         )
-
-
-def _quantity_of(intent: OrderIntent | None, proposal: Proposal) -> Decimal | None:
-    """What was attempted: as the intent says it, or what its size came to."""
-    if intent is not None and intent.quantity is not None:
-        return intent.quantity
-    return proposal.order.quantity if proposal.order is not None else None
-
-
-def _malformed(error: ContractViolation | None, body: bytes) -> Refusal:
-    text = str(error) if error is not None else "body: this is no intent"
-    return refused(
-        Code.TOO_LARGE if len(body) > MAX_BODY_BYTES else Code.MALFORMED, text, ResultStatus.INVALID
-    )
-
-
-def _why_unknown(named: str) -> str:
-    try:
-        return f"{canonical(named)} is not traded at this venue"
-    except ContractViolation as error:
-        return str(error)
-
-
-def _rules_of(position: PositionRow) -> Rules:
-    base, _, quote = position.symbol.partition("/")
-    zero = position.quantity - position.quantity
-    return Rules(
-        position.symbol,
-        position.kind,
-        base,
-        quote,
-        position.settle,
-        position.contract_size,
-        STEP,
-        STEP,
-        zero,
-        zero,
-    )

@@ -26,7 +26,7 @@ from services.executor.coins import Coins
 from services.executor.dispatch import Dispatcher
 from services.executor.foreign import held_before, quarantined, settled, unrecorded
 from services.executor.funding import Funding
-from services.executor.guard import Guard, Key
+from services.executor.guard import ASK_AGAIN_MS, Guard, Key
 from services.executor.owed import Owed
 
 log = logging.getLogger("holdfast.executor")
@@ -34,8 +34,6 @@ OVERLAP_MS = 600_000
 """Market time before the last recorded fill from which trades are read."""
 MOST_TRADES = 1_000
 """Latest trades that are offered again; those of live orders are read whatever their number."""
-ASK_AGAIN_MS = 2_000
-"""After a read that failed."""
 READ_AGAIN_MS = (1_000, 3_000)
 """After the first difference, and after the repair."""
 _MOVING = frozenset({OrderState.RESERVED, OrderState.CANCELING, OrderState.UNKNOWN})
@@ -83,6 +81,7 @@ class Reconciler:
     def start_again(self) -> None:
         """The view was loaded afresh."""
         self.funding.start_again()
+        self.coins.start_again()
         self.soon()
 
     def soon(self, after_ms: int = 0) -> None:

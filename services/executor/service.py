@@ -8,7 +8,6 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
@@ -24,7 +23,6 @@ from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
-from services.executor.coins import quantities_at
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
@@ -38,13 +36,11 @@ from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
 from services.executor.resting import Resting
 from services.executor.taking_in import TakingIn
-from services.executor.terms import live_of, stops_of, terms_of
+from services.executor.terms import stops_of, terms_of
 from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
 log = logging.getLogger("holdfast.executor")
-SLOW_ANSWER_MS = 10_000
-"""An intent that the ledger has not answered for this long is worth a warning."""
 MOST_WARNINGS = 20
 AFTER_A_DOUBT_MS = 1_500
 """Until the ledger has the end of the exit that was refused or cut: while it moves, nothing is compared."""
@@ -71,8 +67,6 @@ class Executor:
         self.guard, self.owed, self.prices = Guard(venues), Owed(resend), Prices()
         self.desk = Desk(resend, settings.executor.send_within_ms)
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
-        notional = self.inflight.exposure.account_notional
-        self.live = LiveLimits(live_of(settings), self.guard, clock, notional, partial(quantities_at, view))
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -82,18 +76,19 @@ class Executor:
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
         self.resting = Resting(settings, clock, view, self.guard, self.dispatcher, self.reconciler)
-        coins = self.reconciler.coins
-        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed)
+        coins, notional = self.reconciler.coins, self.inflight.exposure.account_notional
+        self.live = LiveLimits(settings, clock, view, self.guard, coins, notional)
+        self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed, self.desk)
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
             incarnation=incarnation, closed=self.guard.closed, objection=self._objection, bus_objection=self._bus_objection, was_sent=self.dispatcher.was_sent,
             gate=self.gate, live=self.live, means=means_of(settings, view, self.prices, clock), way_out=self.way_out,
         )  # fmt: skip
         self.keeper = Keeper(
-            terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
+            terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, way_out=self.way_out, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
         self.taking_in = TakingIn(self.live.accounts, clock, view, self.guard, self.owed, self.desk, incarnation)  # fmt: skip
-        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
+        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()), self.live.wallets.began)  # fmt: skip
         self.lanes: dict[Key, asyncio.Event] = {}
         """Venues that are served by a lane of their own (`services.executor.lanes`), and what wakes it; not by the handlers below."""
         self._loaded = asyncio.Event()
@@ -187,6 +182,7 @@ class Executor:
         for update in updates:
             if update.executors:
                 self._check_epochs(update.executors, update.at)
+            self.reconciler.coins.hear(update)
             for row in update.orders:
                 self.inflight.take_order(row)
                 self.owed.order_row(row)
@@ -203,14 +199,15 @@ class Executor:
                 outputs += self.desk.answered(intent.intent_id, mono)
             if update.kind is UpdateKind.ADOPTED:
                 await self._adopt(update)
-        ended = {row.intent_id for update in updates for row in update.orders if not row.is_live}
+        ended = [row for update in updates for row in update.orders if not row.is_live]
         outputs += self.desk.ended(ended, mono)
         outputs += self.keeper.run()
         self._wake_lanes()
         return outputs + await self._send(self._here())
 
     async def _send(self, keys: Sequence[Key]) -> list[Outgoing]:
-        return await self.dispatcher.send(keys) + await self.dispatcher.cancel_due(keys)
+        outputs = await self.dispatcher.send(keys) + await self.dispatcher.cancel_due(keys)
+        return outputs + await self.way_out.look(keys)
 
     def _withdraw(self, intent_id: str) -> None:
         """The intent has ended; if its order was never recorded, its claim on the book goes."""
@@ -326,8 +323,10 @@ class Executor:
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
+        await self.live.wallets.refresh(keys)
         await self.resting.run(keys)
-        return outputs + self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
+        outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
+        return outputs + await self.way_out.look(keys)
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
 
@@ -370,6 +369,7 @@ class Executor:
                 "dead_man": self.resting.dead_man.told()[:1000],
                 EPOCHS: written(self.intake.epochs),
                 APART: self._apart,
+                **self.live.wallets.told(),
             },
         }
 
@@ -389,12 +389,9 @@ class Executor:
             *self.reconciler.warnings(),
             *self.keeper.warnings(),
             *self.resting.dead_man.warnings(),
+            *self.live.wallets.warnings(),
+            *self.desk.warnings(self._clock.monotonic_ms()),
         ]
-        oldest = self.desk.oldest_ms(self._clock.monotonic_ms())
-        if oldest > SLOW_ANSWER_MS:
-            warnings.append(
-                f"the ledger has not answered {len(self.desk.pending)} intents, the oldest for {oldest // 1000} s"
-            )
         if unknown := len(self._view.unknown_orders()):
             warnings.append(f"{unknown} orders have no clear answer from the venue yet")
         return warnings

@@ -7,7 +7,7 @@ other exit, and every account that is not protected this way, passes at once.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.contracts.codes import Role
+from holdfast.contracts.codes import Kind, Role
 from holdfast.contracts.rows import PositionRow
 from holdfast.domain.exits import STOPS, Decision
 from holdfast.domain.protecting import resting
@@ -23,15 +23,15 @@ class _Waiting:
 
 
 class Grace:
-    """See the module. *patience*: account -> ms; times are steady ms."""
+    """See the module. *patience*: account and kind -> ms; times are steady ms."""
 
-    def __init__(self, view: LedgerView, patience: Mapping[str, int]) -> None:
+    def __init__(self, view: LedgerView, patience: Mapping[tuple[str, Kind], int]) -> None:
         self._view, self._patience = view, patience
         self._waiting: dict[str, _Waiting] = {}
 
     def holds(self, position: PositionRow, decision: Decision, steady: int) -> bool:
         """Whether *decision* is to wait now. The first one that waits is the one that counts."""
-        patience = self._patience.get(position.account)
+        patience = self._patience.get((position.account, position.kind))
         if patience is None or decision.fire not in _STOPS:
             return False
         stops = self._view.live_orders(position.book_id, Role.PROTECT)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from holdfast.contracts.codes import StopBy
+from holdfast.contracts.codes import Kind, StopBy
 from holdfast.contracts.exit_messages import Prediction
 from holdfast.contracts.messages import LedgerUpdated, Tick
 from holdfast.contracts.rows import PositionRow
@@ -54,7 +54,7 @@ class ExitScanner:
         ids: Ids,
         view: LedgerView,
         *,
-        patience: Mapping[str, int] = MappingProxyType({}),
+        patience: Mapping[tuple[str, Kind], int] = MappingProxyType({}),
     ) -> None:
         self._clock, self._ids, self._view = clock, ids, view
         self._pace = Pace(

@@ -4,13 +4,17 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
+from holdfast.bus.health_file import HealthFile
 from holdfast.cli.licences import rows
 from holdfast.cli.settings_cli import example_text
+from holdfast.contracts.messages import Heartbeat
 from holdfast.contracts.streams import DEMO, SERVICES
 from holdfast.runtime.configuration import ELSEWHERE, keys, load, variable_of, variables
 from holdfast.runtime.settings import Settings
@@ -102,11 +106,55 @@ def test_the_image_is_small_in_rights_and_names_no_host():
     assert "://" not in text
 
 
+HEALTH = "/tmp/health"
+
+
+def verdict(path: Path) -> int:
+    """What the containers' health check says of the file at *path*: 0 is healthy."""
+    kind, script = yaml.safe_load(text_of("docker-compose.yml"))["services"]["ledger"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    script = script.replace("$$", "$").replace(HEALTH, str(path))
+    return subprocess.run(["sh", "-c", script], check=False, capture_output=True).returncode
+
+
+def beat(at_s: float, waited_ms: int) -> Heartbeat:
+    return Heartbeat(
+        id="b", at=int(at_s * 1000), service="ledger", instance="0", incarnation="i", started_at=1, oldest_pending_ms=waited_ms
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("age_s", "waited_ms", "healthy"), [(0, 0, True), (8, 60_000, True), (12, 0, False), (0, 60_001, False)]
+)
+def test_a_container_is_healthy_while_the_bus_takes_its_heartbeats_and_nothing_waits_long(
+    tmp_path, age_s, waited_ms, healthy
+):
+    HealthFile(str(tmp_path / "health")).note(beat(time.time() - age_s, waited_ms))
+    assert (verdict(tmp_path / "health") == 0) is healthy
+
+
+def test_a_container_without_a_heartbeat_is_not_healthy(tmp_path):
+    assert verdict(tmp_path / "missing") != 0
+    (tmp_path / "empty").write_text("")
+    assert verdict(tmp_path / "empty") != 0
+
+
+def test_a_health_file_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    health_file = HealthFile(str(tmp_path / "file" / "health"))
+    for _ in range(3):
+        health_file.note(beat(1, 0))
+    assert [record.getMessage()[:11] for record in caplog.records] == ["health_file"]
+    HealthFile("").note(beat(1, 0))
+
+
 def test_compose_runs_every_service_with_a_health_check_and_ports_on_loopback_only():
     text = text_of("docker-compose.yml")
+    services = yaml.safe_load(text)["services"]
     for service in (*SERVICES, DEMO):
-        assert f"command: [holdfast, run, {service}]" in text
-        assert f"test: [CMD, holdfast, health, {service}]" in text
+        assert services[service]["command"] == ["holdfast", "run", service]
+        assert services[service]["healthcheck"] == services["ledger"]["healthcheck"]
+        assert services[service]["environment"]["HOLDFAST_HEALTH_FILE"] == HEALTH
     assert set(re.findall(r"^ +ports: (.*)$", text, re.MULTILINE)) == {
         '["127.0.0.1:8480:8480"]',
         '["127.0.0.1:3000:3000"]',

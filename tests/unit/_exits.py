@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.contracts.codes import (
     ExitReason,
+    Kind,
     OrderState,
     PositionSide,
     ResultStatus,
@@ -86,7 +87,7 @@ class Desk:
         self,
         *positions: PositionRow,
         clock: FakeClock | None = None,
-        patience: dict[str, int] | None = None,
+        patience: dict[tuple[str, Kind], int] | None = None,
         **settings: Any,
     ) -> None:
         self.clock, self.ids, self.view = clock or FakeClock(), FakeIds(), LedgerView()

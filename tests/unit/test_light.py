@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.contracts.codes import ExitReason, OrderState, Role, Side
+from holdfast.contracts.codes import Code, ExitReason, OrderState, Role, Side, UpdateKind
+from holdfast.contracts.messages import LedgerUpdated
 from holdfast.contracts.rows import BookRow, OrderRow, QuarantineRow
 from holdfast.domain.light import (
     CONSISTENT,
@@ -20,6 +21,7 @@ from holdfast.domain.light import (
 )
 from holdfast.domain.protection import ProtectionClock, Sight, sights
 from holdfast.domain.watch import Services
+from tests.unit._exits import exit_order
 from tests.unit._state import BTC, T0, D, heartbeat, position
 
 NOW = T0 + 100_000
@@ -250,6 +252,45 @@ def see(clock, now, proof, position_id="p", recorded=T0):
     return clock.unprotected_ms(position_id, now)
 
 
+STATES = (OrderState.RESERVED, OrderState.OPEN, OrderState.CANCELING, OrderState.CANCELED, OrderState.FILLED)
+
+
+def stop_is(state, at, *positions, **fields):
+    """The ledger's news of a stop on spot."""
+    held = position("p", quantity=D(2), kind="spot")
+    row = exit_order(held, None, held.quantity, at, role=Role.PROTECT, kind="spot", stop_price=D(90))
+    row = row.evolve(order_id="stop", state=state, changed_at=at, position_id="p", **fields)
+    return LedgerUpdated(
+        id=f"u{at}", at=at, seq=1, store_id="s", epoch=1, kind=UpdateKind.STATUS, orders=[row], positions=list(positions)
+    )  # fmt: skip
+
+
+def test_on_spot_the_time_without_a_stop_at_the_venue_counts_from_the_first_one_on():
+    clock = ProtectionClock(T0)
+    see(clock, T0 + 10, (T0, T0))
+    clock.hear([stop_is(OrderState.RESERVED, T0 + 100), stop_is(OrderState.OPEN, T0 + 600)])
+    assert see(clock, T0 + 5_000, (T0 + 5_000, T0 + 5_000)) == 500
+    gone = [stop_is(OrderState.CANCELING, T0 + 6_000), stop_is(OrderState.CANCELED, T0 + 6_200)]
+    clock.hear(gone)
+    assert clock.unprotected_ms("p", T0 + 6_300) == 800
+    clock.hear([stop_is(OrderState.RESERVED, T0 + 6_400), stop_is(OrderState.OPEN, T0 + 7_000)])
+    assert clock.unprotected_ms("p", T0 + 9_000) == 1_500
+    clock.hear([stop_is(OrderState.PARTIAL, T0 + 9_500), stop_is(OrderState.CANCELING, T0 + 9_600)])
+    clock.hear([stop_is(OrderState.CANCELED, T0 + 9_700, position("p", quantity=D(0)))])
+    clock.observe(T0 + 20_000, [])
+    assert clock.closed_total_ms == 1_600
+    clock.hear([stop_is(OrderState.CANCELED, T0 + 21_000)])
+    assert clock.unprotected_ms("p", T0 + 22_000) == 0, "news of one that is gone counts for nobody"
+
+
+def test_one_that_was_taken_away_on_purpose_is_not_missed():
+    clock = ProtectionClock(T0)
+    see(clock, T0 + 10, (T0, T0))
+    clock.hear([stop_is(OrderState.OPEN, T0 + 100), stop_is(OrderState.CANCELING, T0 + 200)])
+    clock.hear([stop_is(OrderState.CANCELED, T0 + 300, code=Code.ON_REQUEST)])
+    assert clock.unprotected_ms("p", T0 + 9_000) == 100
+
+
 def test_it_counts_from_the_record_until_it_is_first_armed():
     clock = ProtectionClock(T0 - 1)
     assert see(clock, T0 + 500, None) == 500
@@ -279,11 +320,19 @@ def test_a_closed_position_keeps_its_place_in_the_sums():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 5_000), st.booleans()), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 5_000), st.booleans(), st.sampled_from([None, *STATES])),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_it_never_exceeds_the_time_there_was_and_never_shrinks(steps):
     clock, now, last = ProtectionClock(T0), T0, 0
-    for ms, protected in steps:
+    for ms, protected, state in steps:
         now += ms
+        if state is not None:
+            clock.hear([stop_is(state, now)])
         measured = see(clock, now, (now, now) if protected else None)
         assert last <= measured <= now - T0
         last = measured

@@ -149,12 +149,6 @@ def test_what_is_no_stop_of_this_position_is_refused(m, given, answer):
     assert m.answer(stop("s", m.position(), **given)) == answer
 
 
-def test_on_spot_a_stop_is_refused_because_it_would_lock_the_coins():
-    m = Mem()
-    m.open(kind=Kind.SPOT)
-    assert m.answer(stop("s", m.position(), kind=Kind.SPOT)) == ("invalid", Code.NO_REDUCE_ONLY)
-
-
 def test_stops_that_pile_up_open_something_or_guard_nothing_are_a_violation(m):
     row = rest(m, "s")
     book, position = m.book, m.position()

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.contracts.codes import ExitReason, OrderState, Role, UpdateKind
+from holdfast.contracts.codes import ExitReason, Kind, OrderState, Role, UpdateKind
 from tests.unit._exits import Desk, exit_order, position, tick
 
-PATIENT = {"a-p1": 5_000}
+PATIENT = {("a-p1", Kind.LINEAR): 5_000}
 
 
 def desk_of(**fields: Any) -> Desk:

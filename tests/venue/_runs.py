@@ -17,7 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from holdfast.contracts.codes import OrderState
-from tests.venue._stage import D
+from tests.venue._run_stops import stops_of
+from tests.venue._stage import D, quote
 from tests.venue._world import FUTURES, SYMBOLS, bench, started
 from venue_sim.faults import OF_SENDS, Fault, Kind
 
@@ -90,22 +91,8 @@ class History:
 
     def __init__(self, seed, world, *, stops=False):
         self.random, self.world, self.result = random.Random(seed), world, Result(seed)
-        self.given, self.is_guarded = [], stops
-        if self.is_guarded:
-            self.count_stops()
-
-    def count_stops(self):
-        """Whenever the venue takes one more it must not be the third of its symbol."""
-        place, algos = self.world.exchange.place_conditional, self.world.exchange.algos
-
-        def counted(ask):
-            algo = place(ask)
-            live = [one for one in algos.values() if one.is_open and one.ask.symbol == ask.symbol]
-            if len(live) > 2:
-                self.result.wrong.append(f"{len(live)} stops of {ask.symbol}")
-            return algo
-
-        self.world.exchange.place_conditional = counted
+        self.given = []
+        self.stops = stops_of(world, self.result.wrong) if stops else None
 
     async def run(self, steps):
         acts = [self.entry] * 8 + [self.exit] * 4 + [self.price] * 3 + [self.time] * 4
@@ -117,8 +104,9 @@ class History:
             self.wipe,
             self.deaf,
         ]
-        if self.is_guarded:
+        if self.stops is not None:
             acts += [self.break_stop] * 3 + [self.price] * 3 + [self.move_stop] * 2 + [self.take_stops]
+            acts += [self.race] * 3 if self.world.wire != FUTURES else []
         for _ in range(steps):
             act = self.random.choice(acts)
             self.result.story.append(act.__name__)
@@ -143,7 +131,7 @@ class History:
             {"type": "limit", "price": str(price - 50), "post_only": True},
         ]
         side = self.random.choice(["buy", "buy", "sell"]) if self.world.wire == FUTURES else "buy"
-        if self.is_guarded:
+        if self.stops is not None:
             away = self.random.choice([30, 40, 100])
             kinds = [
                 kind | {"stop_loss": str(price - away if side == "buy" else price + away)} for kind in kinds
@@ -185,9 +173,24 @@ class History:
             stop = row.stop_loss + nearer if row.side.value == "long" else row.stop_loss - nearer
             await self.world.move_stop(row, str(stop))
 
+    async def race(self):
+        """The price comes to a stop while an exit, or a move of its level, takes it away."""
+        await self.random.choice([self.exit, self.exit, self.move_stop])()
+        for _ in range(self.random.choice([0, 1, 2, 3])):
+            await self.world.deliver()
+            await self.world.time(self.random.choice([50, 400]))
+        symbol = self.random.choice(SYMBOLS)
+        quote(
+            self.world.server,
+            str(PRICES[symbol] - 60),
+            str(PRICES[symbol] - 59),
+            self.random.choice(["10", "0.003"]),
+            self.world.name(symbol),
+        )
+
     async def take_stops(self):
         """Somebody cancels them by hand."""
-        self.world.exchange.cancel_conditionals(self.random.choice(SYMBOLS).replace("/", ""))
+        self.stops.take(self.world.name(self.random.choice(SYMBOLS)))
 
     async def time(self):
         await self.world.time(self.random.choice([50, 300, 1_500, 6_000]))
@@ -206,7 +209,9 @@ class History:
         self.arm(self.random.choice(CANCELS), *CANCEL[self.world.wire])
 
     async def break_stop(self):
-        if self.random.random() < 0.7:
+        if self.world.wire != FUTURES:
+            await self.random.choice([self.break_send, self.break_send, self.break_cancel])()
+        elif self.random.random() < 0.7:
             kind = self.random.choice(SLOW if self.random.random() < 0.15 else QUICK)
             self.arm(kind, "POST", "/fapi/v1/algoOrder", delay_ms=self.random.choice([3_000, 9_000, 14_000]))
         else:
@@ -215,8 +220,8 @@ class History:
 
     async def break_read(self):
         method, paths = READ_PATHS[self.world.wire]
-        if self.is_guarded:
-            paths = [*paths, "/algoOrder", "/openAlgoOrders", "/allAlgoOrders"]
+        if self.stops is not None:
+            paths = [*paths, *self.stops.reads]
         path = self.random.choice(paths)
         self.arm(self.random.choice(READS), method, path, times=self.random.choice([1, 1, 3]))
 
@@ -268,8 +273,8 @@ class History:
         }
         if world.wire == FUTURES:
             open_there |= {algo.ask.client_id for algo in world.exchange.algos.values() if algo.is_open}
-        if self.is_guarded:
-            self.judge_stops()
+        if self.stops is not None:
+            self.stops.judge()
         result.lost += [f"open order {name}" for name in open_there ^ live]
         if world.ours() != world.held() and not self.is_dust():
             result.wrong.append(f"held {world.held()}, recorded {world.ours()}")
@@ -300,20 +305,6 @@ class History:
                 if fill.kind.value == "dust":
                     dust[fill.symbol] = dust.get(fill.symbol, D(0)) + fill.quantity
         return all(held.get(name, 0) == ours.get(name, 0) + dust.get(name, 0) for name in SYMBOLS)
-
-    def judge_stops(self):
-        """At rest every position has its one stop, as large as it is, where its stop-loss is."""
-        there = [
-            (algo.ask.symbol, algo.ask.side, algo.ask.quantity, algo.ask.trigger)
-            for algo in self.world.exchange.algos.values()
-            if algo.is_open
-        ]
-        wanted = [
-            (row.symbol.replace("/", ""), "SELL" if row.side.value == "long" else "BUY", row.quantity)
-            for row in self.world.ledger.state.positions.values()
-        ]
-        if sorted(stop[:3] for stop in there) != sorted(wanted):
-            self.result.wrong.append(f"stops {there}, positions {wanted}")
 
 
 async def several(seeds, steps, told, wire=FUTURES, *, stops=False):

@@ -132,23 +132,25 @@ async def test_an_exit_whose_answer_was_lost_is_resolved_before_the_next_is_sent
     await world.give_exits(world.close())
     await world.settle()
     assert world.order().state is OrderState.UNKNOWN
-    await world.give_exits(world.close(reason="stop_loss"))
+    await world.give_exits(world.close(id="harder", reason="stop_loss"))
     await world.settle()
-    assert refusal(world).code is Code.EXIT_IN_FLIGHT
+    assert "harder" not in world.ledger.known.intents, "it waits"
     await world.pass_time(3_000, step=500)
     assert (world.ours(), sells(world), inventory(world)) == ({}, [held], 3)
+    assert world.ledger.known.intents["harder"].code is Code.NOTHING_TO_CLOSE
 
 
 async def test_a_resting_exit_is_canceled_and_proven_gone_before_a_harder_one_is_sent(world):
     held = await bought(world, "0.1")
     await closed(world, type="limit", price="45000")
     assert world.order().state is OrderState.OPEN
-    await world.give_exits(world.close(reason="stop_loss"))
-    await world.settle()
-    assert refusal(world).code is Code.EXIT_IN_FLIGHT
-    await world.pass_time(2_000)
-    assert world.ledger.state.orders == {}
-    await closed(world, reason="stop_loss")
+    await world.give_exits(world.close(id="harder", reason="stop_loss"))
+    await world.deliver(to_executor=False)
+    assert "harder" not in world.ledger.known.intents, "nobody has to say it twice"
+    assert world.order().state is OrderState.CANCELING
+    await world.start()  # the wait is nobody's memory: what was not answered comes again
+    await world.give_exits(world.close(id="harder", reason="stop_loss"))
+    await world.pass_time(3_000)
     assert (world.ours(), inventory(world)) == ({}, 3)
     assert sells(world) == [held, held]
     resting = next(order for order in world.exchange.orders.values() if order.ask.price == 45_000)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.cli.up import banner
-from holdfast.contracts.codes import OrderType
+from holdfast.contracts.codes import Kind, OrderType
 from holdfast.domain.protecting import Protect
 from holdfast.runtime.configuration import ConfigurationError, load
 from holdfast.runtime.faults import EXIT_CONFIG, Terminal
@@ -118,8 +118,8 @@ def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):
             r"symbols: BTC would be held as a position and paid with",
         ),
         (
-            {"exchange": '"kraken"', "protect": '"both"'},
-            r'protect = "both": no stop of a position can rest at kraken yet, only at binanceusdm; take "scanner"',
+            {"exchange": '"okx"', "unsafe_venue": "true", "protect": '"both"'},
+            r'protect = "both": no stop of a position can rest at okx yet, only at binanceusdm, binance, kraken; take "scanner"',
         ),
         (
             {"exchange": '"binance"', "dead_man_s": "60"},
@@ -137,16 +137,20 @@ def test_an_account_that_cannot_trade_is_refused_before_anything_starts(tmp_path
 @pytest.mark.parametrize(
     ("changes", "who", "patience"),
     [
-        ({}, Protect.BOTH, {}),
-        ({"protect": '"scanner"'}, Protect.SCANNER, {}),
-        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, {"main": 7000}),
-        ({"exchange": '"kraken"', "unsafe_venue": "true"}, Protect.SCANNER, {}),
+        ({}, Protect.BOTH, (0, 5000)),
+        ({"protect": '"scanner"'}, Protect.SCANNER, (0, 0)),
+        ({"protect": '"venue"', "escalate_after_s": "7"}, Protect.VENUE, (7000, 7000)),
+        ({"exchange": '"kraken"'}, Protect.VENUE, (0, 5000)),
+        ({"exchange": '"kraken"', "protect": '"both"'}, Protect.BOTH, (0, 0)),
+        ({"exchange": '"okx"', "unsafe_venue": "true"}, Protect.SCANNER, (0, 5000)),
     ],
 )
 def test_who_watches_the_stop_loss(tmp_path, changes, who, patience):
+    """*patience*: the scanner's, on futures and on spot; it counts only where a stop is proven to rest."""
     found = settings(tmp_path, **changes)
     assert protects(found.account["main"]) is who
-    assert patience_of(found) == patience
+    given = patience_of(found)
+    assert (given.get(("main", Kind.LINEAR), 0), given.get(("main", Kind.SPOT), 0)) == patience
     assert (terms_of(found)["main"] is None) is (who is Protect.SCANNER)
 
 
@@ -311,7 +315,9 @@ def test_replace_puts_new_keys_in_the_place_of_the_old_ones(tmp_path):
     assert ((tmp_path / "KEY").read_text(), (tmp_path / "SECRET").read_text()) == ("a\n", "b\n")
 
 
-def test_an_account_has_a_capital_of_its_own_or_the_ledgers(tmp_path):
+def test_an_account_has_a_capital_of_its_own_or_the_ledgers_and_a_live_one_its_wallets(tmp_path):
     top = 'accounts = ["main", "second"]'
     found = capital_of(settings(tmp_path, top=top, capital='"700"', more="[ledger]\ncapital = 5000"))
-    assert (found.of("main"), found.of("second")) == (700, 5000)
+    assert (found.of("main"), found.of("second"), found.unsaid) == (700, 5000, frozenset())
+    found = capital_of(settings(tmp_path, top=top, more="[ledger]\ncapital = 5000"))
+    assert (found.of("main"), found.of("second"), found.unsaid) == (0, 5000, {"main"})

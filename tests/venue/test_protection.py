@@ -108,6 +108,14 @@ async def test_it_is_resized_when_the_position_grows_and_when_it_shrinks():
         assert set(record.counts) == {1, 2}
 
 
+async def test_where_few_buy_what_is_left_is_sold_as_they_come():
+    async with live_world(protect="both") as world:
+        await opened(world)
+        quote(world.server, "40990", "40990.1", size="0.001")  # ten levels: 0.01 at a time
+        await world.pass_time(25_000, step=500)
+        assert (world.ours(), world.held()) == ({}, {})
+
+
 async def test_the_price_crosses_while_everything_is_dead():
     async with live_world(protect="both") as world:
         await opened(world)

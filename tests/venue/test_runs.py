@@ -37,6 +37,14 @@ async def test_on_spot_nothing_is_sold_that_is_not_ours_either(wire):
     assert tally.orders > SEEDS
 
 
+@pytest.mark.parametrize("wire", ["binance", "kraken"])
+async def test_on_spot_stops_stand_alone_and_nothing_of_ours_could_ever_sell_what_is_not(wire):
+    tally = Tally()
+    await several(range(6), 40, tally.take, wire, stops=True)
+    assert (tally.runs, tally.doubled, tally.lost, tally.bad) == (6, 0, 0, 0), tally.text()
+    assert tally.orders > 20
+
+
 @pytest.mark.parametrize(
     ("wire", "seeds"), [("binanceusdm", (5062, 5246, 5449)), ("binance", (187,)), ("kraken", (29, 82, 97))]
 )

@@ -173,6 +173,17 @@ async def test_fills_and_ends_are_told_by_polling(stage):
     assert [(order.order_id, order.state) for order in events.orders] == [(numbered(2), OrderState.CANCELED)]
 
 
+async def test_an_order_of_just_twenty_trades_is_read_whole(stage):
+    """At Kraken twenty trades may be named at once, and ccxt divides them so that nothing is left for a last, empty request."""
+    order = stage.row(type="limit", price="41000", quantity="0.2")
+    outcome = await stage.send(order)
+    stage.adapter.take_row(order.evolve(state=OrderState.OPEN, venue_order_id=outcome.venue_order_id))
+    for _ in range(2):
+        quote(stage.server, "40000", "40000.1", size="0.01", symbol=stage.symbol)
+    assert len(stage.exchange.trades) == 20
+    assert sum(fill.quantity for fill in await stage.adapter.trades_of([OURS])) == D("0.2")
+
+
 async def test_two_days_of_missed_trades_are_read_back_whoever_made_them(stage):
     """More than one page, over more than one window, at two instruments, the first of them at the very start."""
     began = stage.clock.now

@@ -16,6 +16,7 @@ from holdfast import __version__
 from holdfast.bus.connection import Publisher, is_passing
 from holdfast.bus.follow import Reader, Wanted, follow, text
 from holdfast.bus.groups import create_groups, lag_and_pending
+from holdfast.bus.health_file import HealthFile
 from holdfast.bus.housekeeping import claim_for_ever, fullness_pct, trim_for_ever
 from holdfast.bus.ledger_feed import LedgerFeed
 from holdfast.bus.patience import patiently
@@ -406,12 +407,13 @@ class ServiceApp:
         return text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()}
 
     async def _heartbeats(self) -> None:
-        pause_s = HEARTBEAT_EVERY_S
+        pause_s, health_file = HEARTBEAT_EVERY_S, HealthFile(self.settings.health_file)
         while True:
             self._beat_now.clear()
             try:
                 await self._measure()
-                await self.publisher.publish([Out(HEARTBEAT, self._heartbeat())])
+                await self.publisher.publish([Out(HEARTBEAT, beat := self._heartbeat())])
+                health_file.note(beat)
                 pause_s = HEARTBEAT_EVERY_S
             except Exception as error:
                 if not is_passing(error) and not isinstance(error, Transient):

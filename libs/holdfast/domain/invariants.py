@@ -7,7 +7,7 @@ read-back after the commit. A violation is *our* bug: the service stops (INV-10)
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from holdfast.contracts.codes import PositionSide, Role, Side
+from holdfast.contracts.codes import Kind, PositionSide, Role, Side
 from holdfast.contracts.exit_terms import OFF
 from holdfast.contracts.money import ZERO, add
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
@@ -19,7 +19,7 @@ STATEMENTS: Mapping[str, str] = {
     "INV-2": "Never bare: no open position exists without its exits.",
     "INV-3": "Recorded before sent: no order reaches a venue before the ledger has committed its reservation.",
     "INV-4": "Once: an intent has one end and at most one order; an order is sent once; a fill is applied once.",
-    "INV-5": "Exits only shrink: working exits never sum to more than the position; one stop guards it, two while one replaces the other.",
+    "INV-5": "Exits only shrink: working exits, on spot with the stop, never sum to more than the position; one stop guards it, elsewhere two while one replaces the other.",
     "INV-6": "Exits always pass: nothing softer ever stops a harder exit.",
     "INV-7": "Unknown is not failed; unreadable is not flat.",
     "INV-8": "Rebuildable: snapshot and updates give every service exactly the ledger's state.",
@@ -28,7 +28,7 @@ STATEMENTS: Mapping[str, str] = {
 }
 
 MOST_STOPS = 2
-"""Live protective stops of one book: one, and for a moment the one that replaces it."""
+"""Live protective stops of one book: one, and for a moment the one that replaces it. On spot there is never a second."""
 
 
 class InvariantViolation(Exception):  # noqa: N818 - the pair is InvariantViolation and ContractViolation
@@ -58,6 +58,23 @@ def working_exits(orders: Iterable[OrderRow]) -> Decimal:
     return total
 
 
+def locking_stops(orders: Iterable[OrderRow]) -> list[OrderRow]:
+    """Live protective stops that are not reduce-only at their venue: on spot they lock the coins, and would sell them whatever is held."""
+    return [
+        order
+        for order in orders
+        if order.role is Role.PROTECT and order.kind is Kind.SPOT and order.is_live and not order.displaced
+    ]
+
+
+def locked(orders: Iterable[OrderRow]) -> Decimal:
+    """What stops on spot may still sell."""
+    total = ZERO
+    for order in locking_stops(orders):
+        total = add(total, order.remaining)
+    return total
+
+
 def profit_is_over(position: PositionRow) -> bool:
     """Whether it is meant to be without a take-profit: switched off, or a ladder that is done."""
     spec = position.take_profit_spec
@@ -84,7 +101,8 @@ def check_position(position: PositionRow) -> None:
 def check_stops(book: BookRow, position: PositionRow | None, orders: Iterable[OrderRow]) -> None:
     """INV-5 of the live protective stops of one book. Raises InvariantViolation.
 
-    A stop may be larger than what is left of its position: it is reduce-only, and is replaced by one of the right size.
+    A stop may be larger than what is left of its position: it is reduce-only, and is replaced by one of the right size. On spot it is
+    not, and its quantity counts with those of the exits (`check_book`).
     """
     stops = [order for order in orders if order.role is Role.PROTECT and order.is_live]
     for stop in stops:
@@ -98,7 +116,7 @@ def check_stops(book: BookRow, position: PositionRow | None, orders: Iterable[Or
                 "INV-5",
                 f"protective stop {stop.order_id} guards {stop.position_id}, which is gone, and is to stay",
             )
-    if len(stops) > MOST_STOPS:
+    if len(stops) > (1 if any(stop.kind is Kind.SPOT for stop in stops) else MOST_STOPS):
         raise InvariantViolation("INV-5", f"{book.book_id}: {len(stops)} protective stops are live")
     own = [stop for stop in stops if position is not None and stop.position_id == position.position_id]
     if len(own) == MOST_STOPS and not (
@@ -116,11 +134,11 @@ def check_book(book: BookRow, position: PositionRow | None, orders: Iterable[Ord
     if position is not None:
         check_position(position)
         sides.add(position.side)
-        exits = working_exits(live)
-        if exits > position.quantity:
-            raise InvariantViolation(
-                "INV-5", f"{book.book_id}: exits of {exits} work against a position of {position.quantity}"
-            )
+        exits, stops = working_exits(live), locked(live)
+        if add(exits, stops) > position.quantity:
+            beside = f" and stops of {stops}" if stops else ""
+            text = f"{book.book_id}: exits of {exits}{beside} work against a position of {position.quantity}"
+            raise InvariantViolation("INV-5", text)
     if len(sides) > 1:
         raise InvariantViolation("INV-1", f"{book.book_id} would hold long and short")
     if sides and book.side not in sides:

@@ -12,19 +12,22 @@ prices. It covers what is held, in whole steps of quantity.
     the venue refused it: the price is there already  -> a market exit
     the account protects otherwise                    -> take it away
 
+On spot a stop is not reduce-only and locks the coins (`Locking`). So there is never a second one: to replace it, it gives way, is
+proven gone, and then the next is placed. And none is placed while an exit waits for the coins, or is on its way.
+
 Times are wall ms.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from holdfast.contracts.codes import Code, OrderState, OrderType, PositionSide, Role
-from holdfast.contracts.money import HUNDRED, add, canonical, divide, mul, round_down, sub
+from holdfast.contracts.codes import Code, Kind, OrderState, OrderType, PositionSide, Role
+from holdfast.contracts.money import HUNDRED, ZERO, add, canonical, divide, mul, round_down, sub
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
 from holdfast.domain.invariants import MOST_STOPS
-from holdfast.domain.precheck import Tradable
+from holdfast.domain.precheck import Tradable, least_quantity
 
 RESIZE_MS = 1_000
 """Between two replacements of a stop whose position has grown or shrunk."""
@@ -61,8 +64,46 @@ class Do(StrEnum):
     NOTHING = "nothing"
     PLACE = "place"
     REPLACE = "replace"
+    GIVE_WAY = "give way"
+    """It is canceled; once it has provably ended another one is placed."""
     CANCEL = "cancel"
     EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """What a stop on spot has to leave room for, because it locks the coins that it would sell."""
+
+    exits: Sequence[OrderRow] = ()
+    """Live ones of the book."""
+    exit_waits: bool = False
+    """An exit was proposed, and is not answered yet."""
+    room: Decimal | None = None
+    """How much of the position the account's free coins let be sold; None: not known as of now."""
+    cut: bool = False
+    """The last stop was placed smaller for want of free coins: it grows when they are seen to be free, and not before."""
+
+    @property
+    def busy(self) -> str:
+        """Why no stop is to be touched now; empty: nothing stands in the way."""
+        if self.exit_waits:
+            return "an exit wants its coins"
+        if any(row.state in _MOVING for row in self.exits):
+            return "an exit is on its way"
+        return ""
+
+    def fits(self, held: Decimal, own: Sequence[OrderRow]) -> Decimal:
+        """How much of *held* a stop should cover; *own*: the one that lives."""
+        for row in self.exits:
+            held = sub(held, row.remaining)
+        if self.room is not None:
+            held = min(held, self.room)
+        elif self.cut and own:
+            held = min(held, own[0].quantity)
+        return max(held, ZERO)
+
+
+_MOVING = frozenset({OrderState.RESERVED, OrderState.CANCELING, OrderState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,33 +144,40 @@ def next_step(
     *,
     triggered_at: int | None = None,
     refused_there: bool = False,
+    locking: Locking | None = None,
 ) -> Step:
     """*stops*: live protective orders of the book. *triggered_at*: since when the venue shows one of them as triggered.
-    *refused_there*: the venue has refused the last stop because the price is there.
+    *refused_there*: the venue has refused the last stop because the price is there. *locking*: on spot.
     """
     if terms is None:
         return _take_away(stops)
     own = [row for row in stops if row.position_id == position.position_id]
     if book is not None and book.exiting is not None:
         return Step(Do.NOTHING, "it is being closed")
+    if locking is not None and (locking.busy or position.closing is not None):
+        return Step(Do.NOTHING, locking.busy or "it is to be closed at once")
     if triggered_at is not None and own:
         if now_ms - triggered_at < terms.escalate_ms:
             return Step(Do.NOTHING, "it has triggered")
         why = f"triggered {(now_ms - triggered_at) // 1000} s ago and not filled"
         return Step(Do.EXIT, why, own[-1], price=own[-1].stop_price)
-    price, quantity = (
-        level_of(position, rules.price_step),
-        round_down(position.quantity, rules.quantity_step),
-    )
-    if not price or not quantity or quantity < rules.min_quantity:
-        return Step(Do.NOTHING, f"{canonical(position.quantity)} is less than the venue takes")
+    price = level_of(position, rules.price_step)
+    most = position.quantity if locking is None else locking.fits(position.quantity, own)
+    quantity = round_down(most, rules.quantity_step)
+    least = rules.min_quantity
+    if locking is not None and price:
+        worst = limit_of(position, price, terms.limit_pct, rules.price_step)
+        least = least_quantity(rules, worst if terms.type is OrderType.LIMIT and worst else price)
+    if not price or not quantity or quantity < least:
+        return Step(Do.NOTHING, f"{canonical(most)} is less than the venue takes")
     if refused_there:
         return Step(Do.EXIT, "the venue says that the price has reached the stop", price=price)
     if not own:
-        if len(stops) >= MOST_STOPS:
+        if len(stops) >= (MOST_STOPS if locking is None else 1):
             return Step(Do.NOTHING, "stops of a closed position are still being taken away")
         return Step(Do.PLACE, "no stop rests", quantity=quantity, price=price)
-    return _keep(own, position, terms, price, quantity, now_ms)
+    step = _keep(own, position, terms, price, quantity, now_ms)
+    return step if locking is None or step.do is not Do.REPLACE else replace(step, do=Do.GIVE_WAY)
 
 
 def _take_away(stops: Sequence[OrderRow]) -> Step:
@@ -165,14 +213,18 @@ def _keep(
 
 
 def resting(stops: Sequence[OrderRow], position: PositionRow) -> OrderRow | None:
-    """The stop that is proven to rest at the venue for *position*, the newest of two; None where none is."""
+    """The stop that is proven to rest at the venue for *position*, the newest of two; None where none is.
+
+    One that is replaced rests until its cancel is proven; on spot nothing has taken its place then, so it counts no longer.
+    """
     proven = [
         row
         for row in stops
         if row.role is Role.PROTECT
         and row.position_id == position.position_id
         and (
-            row.state is OrderState.OPEN or (row.state is OrderState.CANCELING and row.code is Code.REPLACED)
+            row.state is OrderState.OPEN
+            or (row.state is OrderState.CANCELING and row.code is Code.REPLACED and row.kind is not Kind.SPOT)
         )
     ]
     return max(proven, key=lambda row: (row.code is None, row.reserved_at), default=None)

@@ -1,12 +1,16 @@
 """For how long was a position not provably protected? Measured for every position, in wall milliseconds.
 
-Protected means: it has its exits, a living scanner says they are armed, and its price is young. The clock is fed with
-looks and never asks for the time itself.
+Protected means: it has its exits, a living scanner says they are armed, and its price is young. And on spot, where a stop that rests
+at the venue has to go before it can be replaced, or before an exit can sell: that one rests there. The clock is fed with looks and
+with what the ledger tells, and never asks for the time itself.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from holdfast.contracts.codes import Code, Kind, OrderState, Role
+from holdfast.contracts.messages import LedgerUpdated
+from holdfast.contracts.rows import OrderRow
 from holdfast.domain.light import LightInputs, armed_by, scanner_beat
 
 
@@ -39,6 +43,34 @@ class _Measured:
     proven_ms: int = 0
 
 
+@dataclass(slots=True)
+class _Bare:
+    """For how long no stop of a position was proven to rest at the venue, since the first was asked for; what the scanner's own gaps count
+    is left out.
+    """
+
+    total_ms: int = 0
+    since_ms: int | None = None
+    counted: list[tuple[int, int]] = field(default_factory=list)
+    """The latest gaps in the total."""
+
+    def count(self, since: int, until: int) -> None:
+        if until > since:
+            self.total_ms += until - since
+            self.counted = [*self.counted[-7:], (since, until)]
+
+    def leave_out(self, since: int) -> None:
+        """A gap of the scanner's has been noticed that began at *since*."""
+        late = [(start, end) for start, end in self.counted if end > since]
+        self.counted = [gap for gap in self.counted if gap not in late]
+        for start, end in late:
+            self.total_ms -= end - start
+            self.count(start, since)
+
+
+_AT_WORK = frozenset({OrderState.OPEN, OrderState.PARTIAL, OrderState.FILLED})
+
+
 class ProtectionClock:
     """Measures for how long each position was not provably protected.
 
@@ -50,6 +82,8 @@ class ProtectionClock:
     def __init__(self, started_ms: int) -> None:
         self._started_ms = started_ms
         self._measured: dict[str, _Measured] = {}
+        self._bare: dict[str, _Bare] = {}
+        """By position: those on spot that have had a stop at the venue."""
         self.closed, self.closed_total_ms, self.closed_worst_ms = 0, 0, 0
 
     def observe(self, now_ms: int, looks: Iterable[Sight]) -> None:
@@ -61,13 +95,43 @@ class ProtectionClock:
             if known is None:
                 since = min(now_ms, max(look.recorded_ms, self._started_ms))
                 known = self._measured[look.position_id] = _Measured(gap_since_ms=since, proven_ms=since)
-            _look(known, look.proof)
+                if look.position_id in self._bare:
+                    self._bare[look.position_id].leave_out(since)
+            _look(known, look.proof, self._bare.get(look.position_id))
         for position_id in [key for key in self._measured if key not in seen]:
             self._close(position_id, now_ms)
+
+    def hear(self, updates: Iterable[LedgerUpdated]) -> None:
+        """What has become of stops on spot."""
+        for update in updates:
+            for row in update.orders:
+                if row.role is Role.PROTECT and row.kind is Kind.SPOT and row.position_id is not None:
+                    self._hear_stop(row.position_id, row)
+            for position in update.positions:
+                if not position.is_open and position.position_id in self._bare:
+                    self._end_gap(position.position_id, update.at)
+
+    def _hear_stop(self, position_id: str, row: OrderRow) -> None:
+        if position_id not in self._bare and (not row.is_live or row.code is Code.POSITION_GONE):
+            return  # news of a position that is gone
+        bare = self._bare.setdefault(position_id, _Bare())
+        taken_away = row.state is OrderState.CANCELED and row.code is Code.ON_REQUEST
+        if row.state in _AT_WORK or taken_away:
+            self._end_gap(position_id, row.changed_at)
+        elif bare.since_ms is None:
+            bare.since_ms = row.changed_at
+
+    def _end_gap(self, position_id: str, at_ms: int) -> None:
+        bare, known = self._bare[position_id], self._measured.get(position_id)
+        since, bare.since_ms = bare.since_ms, None
+        if since is not None:  # what the scanner's own gap counts already is not counted twice
+            counted = known.gap_since_ms if known is not None else None
+            bare.count(since, at_ms if counted is None else min(at_ms, counted))
 
     def _close(self, position_id: str, now_ms: int) -> None:
         total = self.unprotected_ms(position_id, now_ms)
         del self._measured[position_id]
+        self._bare.pop(position_id, None)
         self.closed += 1
         self.closed_total_ms += total
         self.closed_worst_ms = max(self.closed_worst_ms, total)
@@ -77,16 +141,23 @@ class ProtectionClock:
         known = self._measured.get(position_id)
         if known is None:
             return 0
-        return known.total_ms + (0 if known.gap_since_ms is None else max(0, now_ms - known.gap_since_ms))
+        bare = self._bare.get(position_id, _Bare())
+        running = [at for at in (known.gap_since_ms, bare.since_ms) if at is not None]
+        return known.total_ms + bare.total_ms + max(0, now_ms - min(running, default=now_ms))
 
 
-def _look(known: _Measured, proof: tuple[int, int] | None) -> None:
+def _look(known: _Measured, proof: tuple[int, int] | None, bare: _Bare | None) -> None:
     if proof is None:
         if known.gap_since_ms is None:
             known.gap_since_ms = known.proven_ms
+            if bare is not None:
+                bare.leave_out(known.proven_ms)
         return
     older, newer = proof
     if known.gap_since_ms is not None:
         known.total_ms += max(0, newer - known.gap_since_ms)
+        if bare is not None and bare.since_ms is not None:
+            bare.count(bare.since_ms, known.gap_since_ms)
+            bare.since_ms = max(bare.since_ms, newer)
         known.gap_since_ms = None
     known.proven_ms = max(known.proven_ms, older)

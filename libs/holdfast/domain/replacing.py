@@ -14,12 +14,7 @@ from holdfast.contracts.money import add, canonical, round_down, sub
 from holdfast.contracts.rows import OrderRow, book_id
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import to_canceling
-from holdfast.domain.reservation import Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The old order lives: no answer yet."""
+from holdfast.domain.reservation import Refused, Waiting
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class Refused:
     in_the_way: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something must have ended first, and its cancel is asked for: no answer yet. The executor proposes the same again."""
+
+
 def intent_row(
     request: OrderReserve,
     status: ResultStatus,

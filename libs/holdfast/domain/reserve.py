@@ -149,7 +149,8 @@ def _order(
     if order.role is Role.PROTECT:
         return reserve_stop(state, request, order, change, now_ms)
     if order.role is not Role.ENTRY:
-        return reserve_exit(state, request, order, change, now_ms)
+        found = reserve_exit(state, request, order, change, now_ms)
+        return found if isinstance(found, Refused) else None
     if order.replaces is None:
         return _entry(state, request, order, change, rules, now_ms)
     place = take_place(state, request, order, known, change, now_ms)

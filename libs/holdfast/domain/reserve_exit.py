@@ -1,13 +1,16 @@
 """The ledger's decision on an exit or a cancel (INV-5, INV-6).
 
-What is not yet exiting may be taken out. At a venue without reduce-only orders (`alone`) one exit waits for the other. A harder exit displaces softer and UNKNOWN ones instead of being stopped by
-them: the same change takes them out of INV-5's sum and asks for their cancel. A cancel is never blocked.
+What is not yet exiting may be taken out. A harder exit displaces softer and UNKNOWN ones instead of being stopped by them: the same
+change takes them out of INV-5's sum and asks for their cancel. A cancel is never blocked.
+
+At a venue without reduce-only orders (`alone`) an exit waits for the one before, and for the stop, which locks the coins: their cancel
+is asked for, they go on to count, and the intent gets no answer until they have provably ended (`domain.replacing` waits the same way).
 """
 
 from collections.abc import Sequence
 from decimal import Decimal
 
-from holdfast.contracts.codes import Code, ExitReason, ResultStatus, Role, UpdateKind
+from holdfast.contracts.codes import Code, ExitReason, Kind, ResultStatus, Role, UpdateKind
 from holdfast.contracts.exit_terms import parse_terms
 from holdfast.contracts.messages import OrderRequest, OrderReserve
 from holdfast.contracts.money import canonical, mul, round_down, sub
@@ -17,13 +20,13 @@ from holdfast.domain.invariants import exit_side, working_exits
 from holdfast.domain.ladder import due_at, is_ladder
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.orders import CANCEL_ASKED, to_canceling
-from holdfast.domain.reservation import Refused, book_of, intent_row, order_row
+from holdfast.domain.reservation import Refused, Waiting, book_of, intent_row, order_row
 
 
 def reserve_exit(
     state: LedgerState, request: OrderReserve, order: OrderRequest, change: Change, now_ms: int
-) -> Refused | None:
-    """Record the exit, cut to what is not yet exiting; or say what objects."""
+) -> Refused | Waiting | None:
+    """Record the exit, cut to what is not yet exiting; or say what objects, or that it must wait."""
     book = book_of(state, request)
     position = state.position(book.book_id)
     refused = _objection(position, order)
@@ -34,10 +37,6 @@ def reserve_exit(
     reason = order.reason or ExitReason.CLOSE
     exits = [row for row in state.live_orders(book.book_id, Role.EXIT) if not row.displaced]
     giving_way = [row for row in exits if displaces(reason, row)]
-    if order.alone and (
-        ending := [*giving_way, *(row for row in state.live_orders(book.book_id, Role.EXIT) if row.displaced)]
-    ):
-        return _wait_for(state, book, ending, change, now_ms)
     staying = [row for row in exits if row not in giving_way]
     free = sub(position.quantity, working_exits(staying))
     if free <= 0:
@@ -51,8 +50,6 @@ def reserve_exit(
             text = f"{canonical(order.fraction)} of {canonical(position.quantity)} is less than one step of {canonical(order.quantity_step)}"
             return Refused(Code.BELOW_MINIMUM, text, ResultStatus.INVALID)
         order = order.evolve(quantity=share if order.fraction < 1 else None)
-    for row in giving_way:
-        state.put_order(to_canceling(row, Code.DISPLACED, now_ms, displaced=True), change)
     due = min(free, _of_ladder(position, order, staying, free))
     if due <= 0:
         return Refused(Code.POSITION_GONE, "the rung that fired has been taken out, or is being taken out")
@@ -62,24 +59,37 @@ def reserve_exit(
         if not wanted or wanted < order.min_quantity:
             text = f"{canonical(wanted)} is less than the smallest order of {canonical(order.min_quantity)}"
             return Refused(Code.BELOW_MINIMUM, text, ResultStatus.INVALID)
+    if ending := _first_to_end(state, book, order, giving_way):
+        return _wait_for(state, book, ending, change, now_ms)
+    for row in giving_way:
+        state.put_order(to_canceling(row, Code.DISPLACED, now_ms, displaced=True), change)
     order = order.evolve(reason=reason, position_id=position.position_id)
     _record(state, request, order, book, position, due, change, now_ms, whole=due == free)
     return None
 
 
-def _wait_for(
-    state: LedgerState, book: BookRow, giving_way: Sequence[OrderRow], change: Change, now_ms: int
-) -> Refused:
-    """Where nothing but its size keeps an exit from selling more than is ours, the one before must have ended first, and provably.
+def _first_to_end(
+    state: LedgerState, book: BookRow, order: OrderRequest, giving_way: Sequence[OrderRow]
+) -> list[OrderRow]:
+    """What must be gone before the exit is sent, where nothing but its size keeps it from selling more than is ours."""
+    stops = [row for row in state.live_orders(book.book_id, Role.PROTECT) if row.kind is Kind.SPOT]
+    if not order.alone:
+        return stops
+    displaced = [row for row in state.live_orders(book.book_id, Role.EXIT) if row.displaced]
+    return [*giving_way, *displaced, *stops]
 
-    Its cancel is asked for, and it goes on to count; whoever wants to be out asks again.
-    """
-    for row in giving_way:
+
+def _wait_for(
+    state: LedgerState, book: BookRow, ending: Sequence[OrderRow], change: Change, now_ms: int
+) -> Waiting:
+    """Ask for the cancel of what is in the way, once. It goes on to count: what it fills is ours, and less is left to sell."""
+    for row in ending:
         if row.code not in CANCEL_ASKED:
+            change.kind = UpdateKind.CANCELING
             state.put_order(to_canceling(row, Code.DISPLACED, now_ms), change)
-    state.settle_book(book.book_id, change)
-    text = "the exit before is being canceled, or nobody knows yet what became of it; without reduce-only orders the next one waits for that"
-    return Refused(Code.EXIT_IN_FLIGHT, text, in_the_way=tuple(row.order_id for row in giving_way))
+    if change.orders:
+        state.settle_book(book.book_id, change)
+    return Waiting()
 
 
 def _of_ladder(

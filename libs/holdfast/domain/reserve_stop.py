@@ -4,10 +4,24 @@ It is reserved like any order. One is live for a position; a second one only whe
 replaces. The first stays until the second is proven to rest: then, in the same change, its cancel is asked for. So there is
 no gap, and nothing piles up: one in doubt counts as live. Stops are no working exits: what is held may be closed beside them,
 and the venue cuts what is reduce-only.
+
+On spot nothing is. There one is live and never a second: the one before must have provably ended. It covers what no exit may still
+sell, and its quantity counts in INV-5's sum.
 """
 
-from holdfast.contracts.codes import Code, ExitReason, Kind, OrderState, ResultStatus, Role
+from decimal import Decimal
+
+from holdfast.contracts.codes import (
+    Code,
+    ExitReason,
+    Kind,
+    OrderState,
+    PositionSide,
+    ResultStatus,
+    Role,
+)
 from holdfast.contracts.messages import Fill, OrderRequest, OrderReserve
+from holdfast.contracts.money import ZERO, canonical, round_down, sub
 from holdfast.contracts.rows import BookRow, OrderRow, PositionRow
 from holdfast.domain.invariants import MOST_STOPS, exit_side
 from holdfast.domain.ledger_state import Change, LedgerState
@@ -28,7 +42,11 @@ def reserve_stop(
     refused = _objection(position, order) or _in_the_way(state, book, position, order)
     if refused is not None:
         return refused
-    quantity = position.quantity if order.quantity is None else min(order.quantity, position.quantity)
+    room = _room(state, position, order)
+    quantity = room if order.quantity is None else min(order.quantity, room)
+    if position.kind is Kind.SPOT and (not quantity or quantity < order.min_quantity):
+        text = f"{canonical(quantity)} is left to guard beside what exits may still sell; the smallest order is {canonical(order.min_quantity)}"
+        return Refused(Code.EXIT_IN_PROGRESS, text)
     wanted = order.evolve(reason=ExitReason.EXIT_ON_VENUE)
     row = order_row(request, wanted, book, exit_side(position.side), quantity, now_ms)
     state.put_order(row, change)
@@ -44,11 +62,10 @@ def reserve_stop(
 
 
 def _objection(position: PositionRow, order: OrderRequest) -> Refused | None:
-    if position.kind is Kind.SPOT:
-        text = "spot has no reduce-only orders: a stop there would lock the coins that an exit has to sell"
-        return Refused(Code.NO_REDUCE_ONLY, text, ResultStatus.INVALID)
     if order.stop_price is None:
         return Refused(Code.MALFORMED, "a protective stop needs a stop_price", ResultStatus.INVALID)
+    if position.kind is Kind.SPOT and position.side is PositionSide.SHORT:
+        return Refused(Code.NO_REDUCE_ONLY, "a short on spot has no coins to lock", ResultStatus.INVALID)
     if order.side not in {None, exit_side(position.side)}:
         text = f"a {order.side} would enlarge the {position.side.value} position"
         return Refused(Code.WRONG_SIDE, text)
@@ -58,16 +75,27 @@ def _objection(position: PositionRow, order: OrderRequest) -> Refused | None:
 def _in_the_way(
     state: LedgerState, book: BookRow, position: PositionRow, order: OrderRequest
 ) -> Refused | None:
-    """At most one stop of the position, and that one named; at most two of the book, those of closed positions included."""
+    """At most one stop of the position, and that one named; at most two of the book, those of closed positions included. On spot none."""
     stops = _stops(state, book.book_id)
     own = [row for row in stops if row.position_id == position.position_id]
-    if len(stops) < MOST_STOPS and all(row.intent_id == order.replaces for row in own):
+    most = 1 if position.kind is Kind.SPOT else MOST_STOPS
+    if len(stops) < most and all(row.intent_id == order.replaces for row in own):
         return None
     return Refused(
         Code.ALREADY_PROTECTED,
         f"{len(stops)} protective stop(s) of this book are live",
         in_the_way=tuple(row.order_id for row in stops),
     )
+
+
+def _room(state: LedgerState, position: PositionRow, order: OrderRequest) -> Decimal:
+    """How much of it a stop may cover: on spot, in whole steps, what no live exit may still sell, those in doubt included."""
+    if position.kind is not Kind.SPOT:
+        return position.quantity
+    room = position.quantity
+    for row in state.live_orders(position.book_id, Role.EXIT):
+        room = sub(room, row.remaining)
+    return round_down(max(room, ZERO), order.quantity_step)
 
 
 def _stops(state: LedgerState, book: str) -> list[OrderRow]:
@@ -86,10 +114,14 @@ def after_stop(state: LedgerState, row: OrderRow, change: Change, now_ms: int) -
 
 
 def of_stop(position: PositionRow | None, order: OrderRow | None, fill: Fill) -> PositionRow | None:
-    """*position* as its story is to be told, where *fill* is of its protective stop and closes it: which level, and when."""
+    """*position* as its story is to be told, where *fill* is of its protective stop and closes it: which level, and when.
+
+    On spot a stop is of whole steps, and what it leaves may be dust: there each of its fills may be the last that is sold.
+    """
     if position is None or order is None or order.role is not Role.PROTECT:
         return position
-    if order.position_id != position.position_id or fill.quantity < position.quantity:
+    is_last = fill.quantity >= position.quantity or position.kind is Kind.SPOT
+    if order.position_id != position.position_id or not is_last:
         return position
     return position.evolve(
         exit_reason=ExitReason.EXIT_ON_VENUE,

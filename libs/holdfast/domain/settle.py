@@ -20,7 +20,7 @@ from holdfast.contracts.money import EXACT, ZERO, add, sub
 from holdfast.contracts.rows import BookRow, NavRow, OrderRow, PositionRow, QuarantineRow, TotalRow, book_id
 from holdfast.contracts.wire import digest
 from holdfast.domain.exits import HARDNESS
-from holdfast.domain.invariants import working_exits
+from holdfast.domain.invariants import locked, locking_stops, working_exits
 from holdfast.domain.learning_rules import policy_in_force
 from holdfast.domain.ledger_state import Change, Known, LedgerState
 from holdfast.domain.orders import on_fill, on_status, result_of, to_canceling
@@ -248,10 +248,12 @@ def _disown_entries(
 
 
 def _shrink_exits(state: LedgerState, book: str, held: PositionRow, change: Change, now_ms: int) -> None:
-    """INV-5 after a reduction by something else than an exit: the softest exits give way until the rest fits."""
-    exits = [row for row in state.live_orders(book, Role.EXIT) if not row.displaced]
-    excess = sub(working_exits(exits), held.quantity)
-    for row in sorted(exits, key=lambda row: (HARDNESS[row.reason or ExitReason.CLOSE], row.attempt)):
+    """INV-5 after a reduction by something else than an exit: on spot the stop, then the softest exits give way until the rest fits."""
+    live = state.live_orders(book)
+    exits = [row for row in live if row.role is Role.EXIT and not row.displaced]
+    excess = sub(add(working_exits(exits), locked(live)), held.quantity)
+    softest = sorted(exits, key=lambda row: (HARDNESS[row.reason or ExitReason.CLOSE], row.attempt))
+    for row in [*locking_stops(live), *softest]:
         if excess <= 0:
             return
         excess = sub(excess, row.remaining)
@@ -275,11 +277,13 @@ def _total(state: LedgerState, folded: Folded, fill: Fill, settle: str, change: 
     )  # fmt: skip
     if folded.trade is not None:
         change.trades.append(folded.trade)
-    if settle == rules.base_currency:
+    if settle == rules.base_currency and (
+        fill.account in state.nav or fill.account not in rules.capital.unsaid
+    ):
         began = rules.capital.of(fill.account)
         nav = state.nav.get(fill.account) or NavRow(
-            account=fill.account, currency=settle, cash=began, nav=began, high_water=began, at=fill.at
-        )
+            account=fill.account, currency=settle, cash=began, nav=began, high_water=began, at=fill.at, began=began
+        )  # fmt: skip
         cash = add(nav.cash, folded.realized)
         state.put_nav(
             nav.evolve(cash=cash, nav=cash, high_water=max(nav.high_water, cash), at=fill.at), change

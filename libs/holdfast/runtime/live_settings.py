@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
+from holdfast.contracts.codes import Kind
 from holdfast.contracts.money import Positive
 from holdfast.domain.instruments import canonical
 from holdfast.domain.valuation import Capital
@@ -50,7 +51,7 @@ class AccountSettings(Section):
     )
     capital: Positive | None = Field(
         None,
-        description="What the account began with, in ledger.base_currency: NAV counts from it. Empty: ledger.capital.",
+        description="What the account began with, in ledger.base_currency: NAV counts from it. Empty: live what its wallet holds at the first start, on paper ledger.capital.",
     )
     leverage: int | None = Field(
         None, ge=1, le=125, description="Live: set at the exchange at start; empty leaves it as it is."
@@ -69,7 +70,7 @@ class AccountSettings(Section):
     )
     protect: Literal["venue", "scanner", "both"] | None = Field(
         None,
-        description="Live: who watches the stop-loss; empty: both where a stop can rest at the exchange, else the scanner.",
+        description="Live: who watches the stop-loss; empty: both where a stop can rest at the exchange (on spot: venue), else the scanner.",
     )
     protect_order: Literal["market", "limit"] = Field(
         "market", description="Live: what a stop at the exchange becomes when it is triggered."
@@ -125,9 +126,10 @@ class AccountSettings(Section):
 
 
 def capital_of(settings: "Settings") -> Capital:
-    """What each account began with, as the domain takes it."""
+    """What each account began with, as the domain takes it. Of a live one that does not say it, the exchange does."""
     own = {name: one.capital for name, one in settings.account.items() if one.capital is not None}
-    return Capital(settings.ledger.capital, own)
+    unsaid = frozenset() if settings.dry_run else frozenset(meant_live(settings)) - own.keys()
+    return Capital(settings.ledger.capital, own, unsaid)
 
 
 def live_accounts(settings: "Settings") -> dict[str, AccountSettings]:
@@ -140,12 +142,15 @@ def meant_live(settings: "Settings") -> dict[str, AccountSettings]:
     return {name: settings.account[name] for name in settings.accounts if _is_live(settings, name)}
 
 
-def patience_of(settings: "Settings") -> dict[str, int]:
-    """Live accounts whose venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit."""
+def patience_of(settings: "Settings") -> dict[tuple[str, Kind], int]:
+    """Where the venue comes first: so long, ms, the scanner gives a stop that rests there before its own exit. By account and kind:
+    on spot it does so where nothing else is set.
+    """
     return {
-        name: int(one.escalate_after_s * 1000)
+        (name, kind): int(one.escalate_after_s * 1000)
         for name, one in live_accounts(settings).items()
-        if one.protect == "venue"
+        for kind in Kind
+        if one.protect == "venue" or (one.protect is None and kind is Kind.SPOT)
     }
 
 

@@ -284,6 +284,10 @@ class Settings(Section):
         False,
         description='Real money for the accounts with mode = "live"; only here, never in holdfast.toml.',
     )
+    health_file: str = Field(
+        "",
+        description="File in which a service notes each heartbeat that the bus has taken, for health checks: wall time in s, and ms for which its oldest message has waited. Empty: none.",
+    )
     accounts: list[str] = Field(
         default_factory=lambda: ["main"],
         min_length=1,

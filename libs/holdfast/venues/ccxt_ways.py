@@ -234,7 +234,7 @@ class KrakenWays(Ways):
     """
 
     names_in_answers = False
-    _PAGE = 50
+    _PAGE, _MOST_NAMED = 50, 19
     _OURS = re.compile(r"h[0-9a-f]{30}")
     _LETTER = f"{ord('h'):x}"
 
@@ -287,13 +287,15 @@ class KrakenWays(Ways):
         raise VenueUnreadable(f"trades: more than {MOST_PAGES} pages since {since}")
 
     async def trades_of(self, theirs: str, number: str) -> list[Row]:
-        """The order names its trades."""
+        """The order names its trades. Twenty may be asked for at once; ccxt then asks for none besides, which is refused."""
         read = self.clients.read
         order = await read.fetch_order(number, theirs)
         names = [one["id"] for one in _rows(order.get("trades"), "trades of an order")]
-        if not names:
-            return []
-        return _rows(await read.fetch_order_trades(number, theirs, None, None, {"trades": names}), "trades")
+        found: list[Row] = []
+        for start in range(0, len(names), self._MOST_NAMED):
+            given = {"trades": names[start : start + self._MOST_NAMED]}
+            found += _rows(await read.fetch_order_trades(number, theirs, None, None, given), "trades")
+        return found
 
     async def day_prices(self, theirs: Sequence[str]) -> dict[str, tuple[Any, Any]]:
         """Its ticker's opening price is today's, UTC."""

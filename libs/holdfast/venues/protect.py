@@ -11,16 +11,20 @@ from holdfast.venues.capabilities import CAPABILITIES
 
 
 def protects(one: AccountSettings) -> Protect:
-    """As set; where it is not: both, if a stop may rest at the account's exchange, else the scanner alone."""
+    """As set; where it is not: both, if a stop may rest at the account's exchange, else the scanner alone.
+
+    On spot the venue comes first: an exit of the scanner's at the same price would have to take the stop away before it could sell.
+    """
     if one.protect is not None:
         return Protect(one.protect)
-    return Protect.BOTH if _can(one.exchange) else Protect.SCANNER
+    if not _can(one.exchange):
+        return Protect.SCANNER
+    return Protect.BOTH if CAPABILITIES[one.exchange].reduces else Protect.VENUE
 
 
 def _can(exchange: str) -> bool:
-    """Not on spot yet: a stop locks the coins there that an exit has to sell."""
     found = CAPABILITIES.get(exchange)
-    return found is not None and found.rests_stops and found.reduces
+    return found is not None and found.rests_stops
 
 
 def refusal_of_protect(name: str, one: AccountSettings) -> str | None:
