@@ -106,7 +106,7 @@ class History:
         ]
         if self.stops is not None:
             acts += [self.break_stop] * 3 + [self.price] * 3 + [self.move_stop] * 2 + [self.take_stops]
-            acts += [self.race] * 3 if self.world.wire != FUTURES else []
+            acts += [self.race] * 3 + [self.lock] if self.world.wire != FUTURES else []
         for _ in range(steps):
             act = self.random.choice(acts)
             self.result.story.append(act.__name__)
@@ -188,6 +188,13 @@ class History:
             self.world.name(symbol),
         )
 
+    async def lock(self):
+        """On spot somebody puts coins on an order of his own, more than are his; or takes that back."""
+        if not self.stops.take_locks():
+            self.stops.lock(
+                self.world.name(self.random.choice(SYMBOLS)), self.random.choice(["1.99", "2.03"])
+            )
+
     async def take_stops(self):
         """Somebody cancels them by hand."""
         self.stops.take(self.world.name(self.random.choice(SYMBOLS)))
@@ -253,6 +260,8 @@ class History:
         world = self.world
         world.server.venue.faults.clear()
         await world.settle()
+        if self.stops is not None:
+            self.stops.take_locks()
         await world.pass_time(45_000, step=1_500)
         for symbol in SYMBOLS:
             await world.give(world.entry(action="cancel", symbol=symbol))
