@@ -64,6 +64,11 @@ class Coins:
             self._balances[key] = found
             self._failed.pop(key, None)
 
+    def whole(self, key: Key, currency: str) -> Decimal | None:
+        """What the account has of *currency*, by the last reading; None where that failed."""
+        balances = self._balances.get(key)
+        return None if balances is None else balances.get(currency, (ZERO, ZERO))[1]
+
     def since(self, key: Key, last: int) -> int:
         """From when on trades are needed."""
         return recorded_of(self._view, *key, {}).since(last, self._clock.wall_ms())

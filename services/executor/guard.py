@@ -54,6 +54,10 @@ class Remote(Protocol):
         """
         ...
 
+    async def wallet(self, currency: str) -> Decimal:
+        """What the account has of *currency*, without what open positions have won or lost. Raises VenueUnreadable."""
+        ...
+
     @property
     def pays_funding(self) -> bool:
         """Whether its funding can be read."""

@@ -4,16 +4,21 @@ The day's result is the venue's own word, read again every `EVERY_MS`, so nothin
 whoever traded; on spot our own orders alone, because whose the other coins are, and what for, nobody knows. As long as it has not been read, or cannot be, there are no entries; exits never ask.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from decimal import Decimal
 
 from holdfast.contracts.codes import Code
 from holdfast.contracts.messages import OrderRequest
 from holdfast.contracts.money import ZERO, canonical
 from holdfast.domain.matching import notional
+from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.live_settings import AccountSettings
+from holdfast.runtime.settings import Settings
+from services.executor.coins import Coins, quantities_at
 from services.executor.guard import Guard, Key, Remote
+from services.executor.terms import live_of
+from services.executor.wallets import Wallets
 
 EVERY_MS = 10_000
 DAY_MS = 24 * 3600 * 1000
@@ -21,17 +26,19 @@ Objection = tuple[Code, str] | None
 
 
 class LiveLimits:
-    """See the module. *accounts*: the live ones; *used* gives what an account's positions and entries come to, *held* what the ledger holds at a venue, by symbol."""
+    """See the module. *used* gives what an account's positions and entries come to."""
 
     def __init__(
         self,
-        accounts: Mapping[str, AccountSettings],
-        guard: Guard,
+        settings: Settings,
         clock: Clock,
+        view: LedgerView,
+        guard: Guard,
+        coins: Coins,
         used: Callable[[str], Decimal],
-        held: Callable[[Key], Mapping[str, Decimal]],
     ) -> None:
-        self.accounts, self._guard, self._clock, self._used, self._held = accounts, guard, clock, used, held
+        self.accounts, self._guard, self._clock, self._used = live_of(settings), guard, clock, used
+        self._view, self.wallets = view, Wallets(settings, clock, view, guard, coins)
         self._results: dict[str, tuple[int, Decimal]] = {}
         """Account -> the UTC day that was read, and its result."""
         self._due: dict[Key, int] = {}
@@ -46,13 +53,18 @@ class LiveLimits:
 
     async def _read(self, key: Key, venue: Remote) -> None:
         day = self._day()
-        result = await self._guard.read(key, "the day's result", venue.day_result(self._held(key)))
+        result = await self._guard.read(
+            key, "the day's result", venue.day_result(quantities_at(self._view, key))
+        )
         if result is not None:
             self._results[key[0]] = (day, result)
 
     def is_unread(self, account: str) -> bool:
-        """Whether the day's result of a live *account* is still to be read: right after a start, and after a UTC midnight."""
-        return account in self.accounts and self._results.get(account, (-1, ZERO))[0] != self._day()
+        """Whether the day's result of a live *account* is still to be read: right after a start, and after a UTC midnight; or its wallet is."""
+        return account in self.accounts and (
+            self._results.get(account, (-1, ZERO))[0] != self._day()
+            or self.wallets.unbegun(account) is not None
+        )
 
     def _day(self) -> int:
         return self._clock.wall_ms() // DAY_MS
@@ -65,6 +77,8 @@ class LiveLimits:
         section = f"[account.{account}]"
         if symbol not in limits.symbols:
             return Code.UNKNOWN_SYMBOL, f"{section} symbols does not list {symbol}"
+        if (unbegun := self.wallets.unbegun(account)) is not None:
+            return Code.VENUE_UNREADABLE, unbegun
         return self._of_loss(account, limits, section) or self._of_value(account, limits, section, order)
 
     def _of_loss(self, account: str, limits: AccountSettings, section: str) -> Objection:

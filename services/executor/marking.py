@@ -5,7 +5,8 @@ stop entries. Prices are believed by the same rules as everywhere (`domain.valua
 high-water mark for ever.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from holdfast.contracts.messages import Tick
 from holdfast.contracts.portfolio import NavMark
@@ -27,7 +28,9 @@ EVERY_MS, PAUSE_FACTOR = 1000, 20
 
 
 class Marking:
-    """See the module. *accounts*: those that this executor serves. Does nothing where no rule needs NAV."""
+    """See the module. *accounts*: those that this executor serves; *began*: what the ledger has to be told of some, once. Does nothing
+    else where no rule needs NAV.
+    """
 
     def __init__(
         self,
@@ -36,8 +39,9 @@ class Marking:
         ids: Ids,
         view: LedgerView,
         accounts: Callable[[], Iterable[str]],
+        began: Callable[[], Mapping[str, Decimal]] = dict,
     ) -> None:
-        self._clock, self._ids, self._view, self._accounts = clock, ids, view, accounts
+        self._clock, self._ids, self._view, self._accounts, self._began = clock, ids, view, accounts, began
         self._capital, self._base = capital_of(settings), settings.ledger.base_currency
         self._max_age_ms = int(settings.executor.max_tick_age_s * 1000)
         self._marks, self._holdings = Marks(settings.scanner.bad_print_pct), Holdings()
@@ -66,22 +70,26 @@ class Marking:
     def due(self) -> list[Outgoing]:
         """The mark, when it is time for one."""
         started = self._clock.monotonic_ms()
-        if not self.is_on or started < self._not_before:
+        began = self._began()
+        if not (self.is_on or began) or started < self._not_before:
             return []
-        mark = self._mark()
+        mark = self._mark(began)
         took = self._clock.monotonic_ms() - started
         self._not_before = started + max(EVERY_MS, PAUSE_FACTOR * took)
         return [Out(NAV_MARK, mark)]
 
-    def _mark(self) -> NavMark:
+    def _mark(self, began: Mapping[str, Decimal]) -> NavMark:
         view, now = self._view, self._clock.wall_ms()
         basis = Basis(
             totals=view.totals.values(), navs=view.nav.values(), marks=self._marks.by_symbol, now_ms=now,
             max_mark_age_ms=self._max_age_ms, capital=self._capital, base_currency=self._base,
         )  # fmt: skip
-        found = {account: self._holdings.nav_of(account, basis) for account in sorted(set(self._accounts()))}
+        found = {
+            account: self._holdings.nav_of(account, basis)
+            for account in sorted(set(self._accounts() if self.is_on else ()))
+        }
         return NavMark(
             id=f"n-{self._ids.new()}", at=now, currency=self._base,
             navs={account: nav for account, nav in found.items() if not isinstance(nav, str)},
-            missing={account: why[:1000] for account, why in found.items() if isinstance(why, str)},
+            missing={account: why[:1000] for account, why in found.items() if isinstance(why, str)}, began=began,
         )  # fmt: skip

@@ -8,7 +8,6 @@ ledger shows it, `reconcile` compares the venue with the ledger. Here they are p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from holdfast.contracts.codes import Code, FillKind, ResultStatus, UpdateKind
@@ -24,7 +23,6 @@ from holdfast.runtime.ids import Ids
 from holdfast.runtime.settings import Settings
 from holdfast.venues.paper import PaperVenue
 from holdfast.venues.port import Venue
-from services.executor.coins import quantities_at
 from services.executor.desk import Batch, Desk
 from services.executor.dispatch import Dispatcher
 from services.executor.gate import Gate
@@ -38,7 +36,7 @@ from services.executor.prices import Prices
 from services.executor.reconcile import Reconciler
 from services.executor.resting import Resting
 from services.executor.taking_in import TakingIn
-from services.executor.terms import live_of, stops_of, terms_of
+from services.executor.terms import stops_of, terms_of
 from services.executor.way_out import WayOut
 from services.executor.worth import means_of
 
@@ -69,8 +67,6 @@ class Executor:
         self.guard, self.owed, self.prices = Guard(venues), Owed(resend), Prices()
         self.desk = Desk(resend, settings.executor.send_within_ms)
         self.inflight, self.gate = InFlight(), Gate(settings, clock)
-        notional = self.inflight.exposure.account_notional
-        self.live = LiveLimits(live_of(settings), self.guard, clock, notional, partial(quantities_at, view))
         self.dispatcher = Dispatcher(
             clock=clock, ids=ids, view=view, guard=self.guard, desk=self.desk, owed=self.owed, incarnation=incarnation,
             resend_after_ms=resend,
@@ -80,7 +76,8 @@ class Executor:
             every_ms=int(settings.executor.reconcile_every_s * 1000),
         )  # fmt: skip
         self.resting = Resting(settings, clock, view, self.guard, self.dispatcher, self.reconciler)
-        coins = self.reconciler.coins
+        coins, notional = self.reconciler.coins, self.inflight.exposure.account_notional
+        self.live = LiveLimits(settings, clock, view, self.guard, coins, notional)
         self.way_out = WayOut(clock, view, venues, coins, self.inflight, self.prices, self.owed, self.desk)
         self.intake = Intake(
             terms=terms_of(settings), clock=clock, view=view, venues=venues, inflight=self.inflight, desk=self.desk, prices=self.prices,
@@ -91,7 +88,7 @@ class Executor:
             terms=stops_of(settings), clock=clock, view=view, venues=venues, desk=self.desk, way_out=self.way_out, epoch=self.intake.epoch, incarnation=incarnation, triggered=self.dispatcher.triggered,
         )  # fmt: skip
         self.taking_in = TakingIn(self.live.accounts, clock, view, self.guard, self.owed, self.desk, incarnation)  # fmt: skip
-        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()))
+        self.marking = Marking(settings, clock, ids, view, lambda: (account for account, _ in self._keys()), self.live.wallets.began)  # fmt: skip
         self.lanes: dict[Key, asyncio.Event] = {}
         """Venues that are served by a lane of their own (`services.executor.lanes`), and what wakes it; not by the handlers below."""
         self._loaded = asyncio.Event()
@@ -326,6 +323,7 @@ class Executor:
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
+        await self.live.wallets.refresh(keys)
         await self.resting.run(keys)
         outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
         return outputs + await self.way_out.look(keys)
@@ -371,6 +369,7 @@ class Executor:
                 "dead_man": self.resting.dead_man.told()[:1000],
                 EPOCHS: written(self.intake.epochs),
                 APART: self._apart,
+                **self.live.wallets.told(),
             },
         }
 
@@ -390,6 +389,7 @@ class Executor:
             *self.reconciler.warnings(),
             *self.keeper.warnings(),
             *self.resting.dead_man.warnings(),
+            *self.live.wallets.warnings(),
             *self.desk.warnings(self._clock.monotonic_ms()),
         ]
         if unknown := len(self._view.unknown_orders()):

@@ -37,6 +37,7 @@ from holdfast.domain.protection import ProtectionClock, sights
 from holdfast.domain.registry import positions_ledger, positions_state
 from holdfast.domain.valuation import Capital, Mark, Marks, Rates
 from holdfast.domain.view import LedgerView
+from holdfast.domain.wallets import wallets_in
 from holdfast.domain.watch import Blocked, Changes, Seen, Services, Trades, watched
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.faults import EXIT_UNAVAILABLE, Terminal
@@ -352,16 +353,14 @@ class StatePublisher:
         options, kpis = self._options, self._appraiser.appraise(self._kpi_inputs(picture))
         quality = kpi.trade_quality(picture.trades, Rates(picture.marks, options.base_currency))
         learner = picture.beats.get(LEARNER)
+        more = {"exit_quality": exit_quality(learner.message.details if learner else {}), "wallets": wallets_in(picture.beats)}  # fmt: skip
         self._files.write(
             header=picture.header,
-            positions=positions_state(
-                picture.positions, picture.marks, picture.now_ms, options.limits.max_tick_age_ms
-            ),
+            positions=positions_state(picture.positions, picture.marks, picture.now_ms, options.limits.max_tick_age_ms),
             ledger=positions_ledger(picture.positions),
-            kpis=kpi.document(kpis, self._history, quality, options.base_currency)
-            | {"exit_quality": exit_quality(learner.message.details if learner else {})},
+            kpis=kpi.document(kpis, self._history, quality, options.base_currency) | more,
             rewound=picture.rewound,
-        )
+        )  # fmt: skip
         return kpis
 
     def _kpi_inputs(self, picture: Picture) -> kpi.Inputs:

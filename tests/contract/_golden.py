@@ -83,7 +83,15 @@ QUARANTINE = r.QuarantineRow(
     why="not opened by Holdfast", resolved=True, at=T0, fee=D("0.1"), fee_currency="BNB", executed_at=T0 + 1, leg=Leg.SHORT, instrument=Kind.LINEAR,
     contract_size=D("0.001"), settle="USDT",
 )  # fmt: skip
-NAV = r.NavRow(account="main", currency="USDT", cash=D("99990.5"), nav=D(100000), high_water=D(100100), at=T0)
+NAV = r.NavRow(
+    account="main",
+    currency="USDT",
+    cash=D("99990.5"),
+    nav=D(100000),
+    high_water=D(100100),
+    at=T0,
+    began=D(100000),
+)
 RISK = p.RiskRow(
     account="main", high_water=D(100100), drawdown_since=T0 + 5, day=19675, day_nav=D("100050.5"), daily_loss_since=T0 + 6, losses=3, lost_at=T0 + 7,
     slot=5666666, slot_nav=D(99990), variance=D("0.0000015"),
@@ -161,7 +169,7 @@ EXAMPLES: tuple[Message, ...] = (
     TRADE,
     m.SnapshotRequest(**ABOUT, by="executor", why="no usable snapshot", of="outcomes", skip=10),
     l.ExecutorClaim(**ABOUT, incarnation="life-2", epochs={"main": 3, "second": 1}),
-    p.NavMark(**ABOUT, currency="USDT", navs={"main": D("99990.5")}, missing={"second": "no price of ETH/USDT yet"}),
+    p.NavMark(**ABOUT, currency="USDT", navs={"main": D("99990.5")}, missing={"second": "no price of ETH/USDT yet"}, began={"third": D("1000.5")}),
     x.ExitAdjust(
         **ABOUT, position_id="p-1", position_version=3, take_profit="45000", stop_loss="3.5%", ttl_s=D(600), insist=True, by="ann", why="trail",
         stop_by=StopBy.TRAILING, trail_active=True, high_water=D(44000), high_water_at=T0 + 4, atr=D("12.5"), terms="min_hold_s=60",

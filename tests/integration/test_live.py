@@ -156,6 +156,12 @@ def test_entries_a_lost_answer_an_exit_of_the_scanner_and_no_secret_anywhere(liv
     assert (nobody.exit_code, "no live account; there are main" in nobody.output) == (2, True)
     live.server.venue.exchange.by_hand("BTCUSDT", "SELL", Decimal("0.5"))
 
+    wallet = live.server.venue.exchange.account.wallet
+    (account,) = json.loads(live.run("limits", "--json", "--config", live.config).stdout)["accounts"]
+    assert abs(Decimal(account["nav"]) - wallet) < 10, (
+        "NAV began with the wallet, and not with ledger.capital"
+    )
+    assert abs(Decimal(account["wallet"]) - wallet) < 1
     live.prices[BTC] = "85"  # below the stop-loss of 10 %
     live.wait(lambda: not live.rows("positions"), 30)
     (trade,) = live.rows("trades")

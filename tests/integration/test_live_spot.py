@@ -19,7 +19,7 @@ class SpotDesk(LiveDesk):
 @pytest.fixture
 def live(tmp_path):
     with embedded(tmp_path / "bus") as url:
-        desk = SpotDesk(tmp_path, url)
+        desk = SpotDesk(tmp_path, url, protect="scanner")
         desk.start()
         yield desk
         desk.stop()

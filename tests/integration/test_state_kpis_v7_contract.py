@@ -6,7 +6,7 @@ import pytest
 
 from holdfast import state
 from holdfast.contracts.rows import NavRow, TotalRow
-from holdfast.contracts.streams import HEARTBEAT, LEARNER
+from holdfast.contracts.streams import EXECUTOR, HEARTBEAT, LEARNER
 from tests.unit._state import BTC, ETH, T0, D, Rig, entry, heartbeat, one_loop, position, tick
 
 MINIMAL = {"portfolio": {"nav": 4093.43, "dd_pct": 0.0326}, "per_symbol": {}}
@@ -112,3 +112,17 @@ def test_a_partial_document_is_refused_and_the_last_good_one_stays(tmp_path, kpi
         state.write_kpis_v7_state(kpis, tmp_path)
     assert text in str(caught.value)
     assert (tmp_path / "kpis_v7.json").read_bytes() == before
+
+
+async def test_wallets_are_what_the_executors_say_by_account(tmp_path):
+    rig = await one_loop(tmp_path, position())
+    assert file_of(tmp_path)["wallets"] == {}
+    said = {"0": "main 1000.25, third 7", "second": "second 20", "standby": "main 1"}
+    for instance, wallets in said.items():
+        details = {"wallets": wallets} | ({"standby": "the first has main"} if instance == "standby" else {})
+        beat = heartbeat(
+            EXECUTOR, at=rig.clock.now, instance=instance, incarnation=f"i{instance}", details=details
+        )
+        await rig.publisher.on_heartbeats([entry(HEARTBEAT, beat, rig.clock.now)])
+    await rig.loop()
+    assert file_of(tmp_path)["wallets"] == {"main": 1000.25, "third": 7, "second": 20}

@@ -27,6 +27,7 @@ SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {
     "a fill refused by a CHECK": scenarios.crossed_exits_are_put_right,
     "two symbols sharing a trade id": scenarios.trade_ids_are_of_their_symbol,
     "a store restored from a backup against a newer stream": scenarios.an_old_store_does_not_write_over_a_newer_stream,
+    "an exit beside the stop": scenarios.a_stop_that_locks_the_coins_goes_before_they_are_sold,
     "a fill of an ended order is refused": scenarios.a_fill_after_the_end_counts,
 }
 """By the bug's name."""

@@ -7,14 +7,15 @@ import shutil
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
+from typing import Any
 
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeRedis
 
 from holdfast.bus.follow import Reader
 from holdfast.contracts import streams
-from holdfast.contracts.codes import TradingState
-from holdfast.contracts.messages import Control, Fill
+from holdfast.contracts.codes import Role, TradingState
+from holdfast.contracts.messages import Control, Fill, OrderRequest, OrderReserve
 from holdfast.runtime.faults import Terminal
 from holdfast.store.opening import open_store, sqlite_path
 from holdfast.store.soundness import mark_of
@@ -280,6 +281,37 @@ async def trade_ids_are_of_their_symbol(world: World) -> None:
     await world.settle()
     held = {position.symbol: position.quantity for position in world.positions()}
     assert held == {BTC: D(1), ETH: D(1)}, f"two symbols share a trade id, and the ledger holds {held}"
+
+
+async def a_stop_that_locks_the_coins_goes_before_they_are_sold(world: World) -> None:
+    """On spot a stop rests for all that is held, and somebody closes: until it has ended nothing else may sell."""
+
+    def wants(name: str, role: Role, **more: Any) -> None:
+        order = OrderRequest(
+            order_id=f"o-{name}", kind="spot", settle="USDT", role=role, quantity_step="0.001", reference_price="100", send_by=START, **more,
+        )  # fmt: skip
+        reserve = OrderReserve(
+            id=f"r-{name}", at=START, intent_id=name, intent_digest=name, account="other", exchange="binance", symbol=BTC, incarnation="i",
+            epoch=1, order=order,
+        )  # fmt: skip
+        world.send(streams.ORDER_RESERVE, reserve)
+
+    wants("in", Role.ENTRY, side="buy", quantity="1")
+    bought = Fill(
+        id="f", at=START, account="other", exchange="binance", symbol=BTC, order_id="o-in", trade_id="t", side="buy", quantity=D(1),
+        price=D(100), executed_at=START, instrument="spot",
+    )  # fmt: skip
+    await world.settle()
+    world.send(streams.FILL, bought)
+    await world.settle()
+    held = world.position()
+    wants("stop", Role.PROTECT, side="sell", position_id=held.position_id, stop_price=D(90))
+    await world.settle()
+    wants("out", Role.EXIT, alone=True, position_id=held.position_id)
+    await world.settle()
+    selling = sum((order.remaining for order in world.orders()), D(0))
+    assert selling <= held.quantity, f"{selling} could be sold, {held.quantity} are held"
+    assert [order.state for order in world.orders()] == ["canceling"]
 
 
 async def a_fill_after_the_end_counts(world: World) -> None:

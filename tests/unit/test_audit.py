@@ -344,9 +344,11 @@ CASES: dict[str, tuple[str, str, Corrupt]] = {
     "exit without reduce-only at the venue": ("INV-5", "without reduce-only", at_venue("UPDATE orders SET shrink_only = 0")),
     "exit through zero at the venue": ("INV-5", "is held now", flipping_exit),
     "stop above the position": ("INV-5", "held was 0.9", stops(1, quantity="1")),
-    "two stops": ("INV-5", "neither replaces the other", stops(2)),
+    "two stops": ("INV-5", "neither replaces the other", stops(2, kind="linear")),
     "three stops": ("INV-5", "3 protective stops are live", stops(3, displaced=True, position_id="p-gone")),
     "stop of a position that is gone": ("INV-5", "p-gone, which is gone", stops(1, position_id="p-gone")),
+    "two stops on spot": ("INV-5", "2 protective stops are live", stops(2, kind="spot", replaces="new-0")),
+    "stop on spot beside an exit": ("INV-5", "and a stop of 0.5 work against a position of 0.9", stops(1, kind="spot", quantity="0.5")),
     # exits always pass
     "exit refused by a halt": ("INV-6", "was refused as halted", blocked("halted")),
     "exit refused beside free quantity": ("INV-6", "while exits of 0 worked", blocked("exit_in_flight")),

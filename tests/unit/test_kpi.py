@@ -58,6 +58,17 @@ def test_an_account_may_have_begun_with_a_capital_of_its_own():
     assert (kpis.nav, kpis.capital, kpis.cash) == (D(1055), D(1050), D(1055))
 
 
+def test_nav_is_not_known_before_the_ledger_has_recorded_what_an_account_began_with():
+    one = replace(inputs(), capital=Capital(D(100_000), unsaid=frozenset({"main"})))
+    appraiser = Appraiser()
+    kpis = appraiser.appraise(one)
+    assert kpis.nav_stale == ["what account main began with is not recorded yet"]
+    kpis = appraiser.appraise(replace(one, navs=[nav_row("1005").evolve(began=D(1000))]))
+    assert (kpis.nav, kpis.nav_stale, kpis.capital, kpis.dd_pct) == (D(1005), [], D(1000), D(0))
+    older = replace(one, navs=[nav_row("100005")])
+    assert Appraiser().appraise(older).capital == 100_000
+
+
 def test_nav_is_cash_plus_positions_at_mark():
     kpis = Appraiser().appraise(
         inputs(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.contracts.codes import Code, ExitReason
+from holdfast.contracts.portfolio import NavMark
 from holdfast.domain.portfolio import take_mark
 from holdfast.domain.portfolio_rules import DAY_MS, Portfolio, PortfolioRules, all_holds
 from holdfast.store.journal import StoreJournal
@@ -425,6 +426,28 @@ def test_verify_sees_a_row_of_risk_that_the_journal_does_not_say(desk, tmp_path)
     with SqliteReader(sqlite_path(tmp_path)) as reader:
         failed = [check.check for check in verify(reader) if not check.passed]
     assert failed == ["tables"]
+
+
+def test_what_a_wallet_began_with_is_recorded_once_and_is_the_same_after_any_restart_and_rebuild(
+    desk, tmp_path
+):
+    def told(amount, at):
+        return NavMark(id=f"n-{at}", at=at, currency="USDT", began={"main": amount})
+
+    desk.run(told("1234.5", NOW), told("7", NOW + 1), nav(main="1234.5"))
+    desk.run(entry("a"), fill("t-a", "o-a"))
+    desk.run(leave("x", reason="close"), fill("t-x", "o-x", "sell", "1", "99"))
+    desk.restart()
+    desk.publish(desk.heal(desk.newest))
+    desk.run(told("8", NOW + 2))
+    row = desk.state.nav["main"]
+    assert (row.began, row.cash, row.high_water) == (D("1234.5"), D("1233.5"), D("1234.5"))
+    with SqliteReader(sqlite_path(tmp_path)) as reader:
+        assert [check.check for check in verify(reader) if not check.passed] == []
+        rebuild_sqlite(StoreJournal(reader), tmp_path / "new.db")
+        with SqliteReader(tmp_path / "new.db") as other:
+            assert differences(reader, other) == {}
+    desk.check()
 
 
 def test_a_batch_that_fails_takes_its_marks_back(desk):

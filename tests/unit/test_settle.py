@@ -493,6 +493,14 @@ def test_totals_and_cash_follow_the_fills():
     assert (nav.cash, nav.high_water) == (D(1029), D(1029))
 
 
+def test_no_cash_is_counted_from_a_number_that_nobody_said():
+    m = Mem(rules(capital=Capital(D(5), unsaid=frozenset({"main"}))))
+    m.open(price="100")
+    m.do(leave("x"))
+    m.do(fill("a", "o-x", "sell", "1", "130"))
+    assert (m.state.nav, m.state.totals["main", "paper", BTC].realized_pnl) == ({}, D(30))
+
+
 def test_an_inverse_contract_counts_its_notional_in_quote_and_its_profit_in_coins():
     m = Mem()
     given = {"kind": Kind.INVERSE, "settle": "BTC", "contract_size": "10"}

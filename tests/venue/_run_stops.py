@@ -67,7 +67,7 @@ class SpotStops:
         return placed
 
     def _count(self, name):
-        sales = [order for order in self._sales() if order.ask.symbol == name]
+        sales = [order for order in self.sales() if order.ask.symbol == name]
         stops = [order for order in sales if order.ask.trigger is not None]
         if len(stops) > 1:
             self.wrong.append(f"{len(stops)} stops of {name}")
@@ -77,7 +77,7 @@ class SpotStops:
                 f"{len(sales)} orders could sell more of {name} than the {held.get(name, 0)} that are ours"
             )
 
-    def _sales(self):
+    def sales(self):
         """Ours that are open and sell."""
         return [
             order
@@ -86,7 +86,7 @@ class SpotStops:
         ]
 
     def open(self):
-        return [order for order in self._sales() if order.ask.trigger is not None]
+        return [order for order in self.sales() if order.ask.trigger is not None]
 
     def take(self, name):
         for order in self.open():

@@ -315,7 +315,9 @@ def test_replace_puts_new_keys_in_the_place_of_the_old_ones(tmp_path):
     assert ((tmp_path / "KEY").read_text(), (tmp_path / "SECRET").read_text()) == ("a\n", "b\n")
 
 
-def test_an_account_has_a_capital_of_its_own_or_the_ledgers(tmp_path):
+def test_an_account_has_a_capital_of_its_own_or_the_ledgers_and_a_live_one_its_wallets(tmp_path):
     top = 'accounts = ["main", "second"]'
     found = capital_of(settings(tmp_path, top=top, capital='"700"', more="[ledger]\ncapital = 5000"))
-    assert (found.of("main"), found.of("second")) == (700, 5000)
+    assert (found.of("main"), found.of("second"), found.unsaid) == (700, 5000, frozenset())
+    found = capital_of(settings(tmp_path, top=top, more="[ledger]\ncapital = 5000"))
+    assert (found.of("main"), found.of("second"), found.unsaid) == (0, 5000, {"main"})

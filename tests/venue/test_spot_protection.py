@@ -1,13 +1,13 @@
 """Stops at the venue on spot, end to end: the stop locks the coins, so an exit has it canceled, waits for the proof, and sells what is free.
 
-Three coins that are nobody's business lie in the wallet, and must lie there at the end. `Record` looks at the venue itself: never two
-orders of ours that could sell the same coins.
+Three coins that are nobody's business lie in the wallet, and must lie there at the end.
 """
 
 import pytest
 
 from holdfast.contracts.codes import Code, ExitReason, OrderState, Role
 from holdfast.domain.protecting import resting
+from tests.venue._run_stops import SpotStops
 from tests.venue._spot import ADD, CANCEL, COIN, WIRES
 from tests.venue._stage import BITCOIN, quote
 from tests.venue._world import D, live_world
@@ -17,32 +17,18 @@ from venue_sim.orders import Ask
 
 
 class Record:
-    """What of ours could sell at the venue, after each change there: together never more than what is held."""
+    """What of ours could sell at the venue; `wrong` says when that was more than is held, or a second stop."""
 
     def __init__(self, world):
-        self.world, self.exchange = world, world.exchange
-        place = self.exchange.place
-
-        def noted(ask):
-            found = place(ask)
-            self.look()
-            return found
-
-        self.exchange.place = noted
+        self.watch = SpotStops(world, [])
+        world.wrong = self.watch.wrong
 
     def open(self):
-        return [
-            order
-            for order in self.exchange.orders.values()
-            if order.is_open and not order.ask.buys and self.world.of_ours(order.ask.client_id) is not None
-        ]
-
-    def look(self):
-        selling = sum((order.ask.quantity - order.filled for order in self.open()), D(0))
-        assert selling <= sum(self.world.held().values(), D(0)), "it could sell coins that are not ours"
+        assert self.watch.wrong == []
+        return self.watch.sales()
 
     def stops(self):
-        return [order.ask for order in self.open() if order.ask.trigger is not None]
+        return [order.ask for order in self.watch.open()]
 
 
 @pytest.fixture(params=WIRES)
@@ -105,7 +91,7 @@ def inventory(world):
 
 def at_rest(world):
     """Nothing is open, nothing was sold that was not ours, and both sides agree."""
-    assert (world.ours(), world.ledger.state.orders) == ({}, {})
+    assert (world.ours(), world.ledger.state.orders, world.wrong) == ({}, {}, [])
     assert world.executor.heartbeat()["unreadable"] is None
     assert inventory(world) == 3
     assert world.venue_trades() == {one for one in world.recorded_trades() if not one.startswith("dust")}
@@ -255,6 +241,7 @@ async def test_a_stop_that_sold_a_part_and_stands_still_gives_way_to_the_market(
 async def test_one_whose_price_is_there_already_becomes_an_exit():
     async with guarded("binance") as world:
         world.server.venue.dialect.adjust({"coins": {"BTC": "3"}})
+        Record(world)
         await world.give(world.buy("0.1", stop_loss="41000"))
         await world.deliver()
         price(world, "40990")

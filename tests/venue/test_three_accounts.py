@@ -3,19 +3,24 @@
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from holdfast.contracts.codes import Code, ResultStatus
+from holdfast.domain.light import Beat
 from holdfast.domain.view import LedgerView
+from holdfast.domain.wallets import wallets_in
 from holdfast.runtime.settings import Settings
 from holdfast.venues.capabilities import CAPABILITIES
 from holdfast.venues.ccxt_client import Clients, Credentials
 from holdfast.venues.ccxt_venue import CcxtVenue
 from services.executor.service import Executor
 from tests.unit._executor import MemoryLedger, Numbers, World
+from tests.unit._state import heartbeat
 from tests.venue._stage import BITCOIN, KEY, D, quote, secret_of, venue
 from tests.venue._world import LIVE, LiveClock
 from venue_sim.faults import Fault, Kind
 
 BTC = "BTC/USDT"
 AT = {"main": "binanceusdm", "second": "kraken", "third": "binance"}
+TAKEN = {"main": D("0.0005"), "second": D("0.004"), "third": D("0.001")}
+"""Of the value, from who takes."""
 
 
 class Three(World):
@@ -89,7 +94,7 @@ class Three(World):
 
 
 @asynccontextmanager
-async def three(own=None, **sections):
+async def three(own=None, *, begun=True, **sections):
     clock = LiveClock()
     async with AsyncExitStack() as stack:
         servers, clients = {}, {}
@@ -106,7 +111,8 @@ async def three(own=None, **sections):
         dialect = servers["second"].venue.dialect
         dialect.adjust({"nonce_window": 60_000})
         dialect.door.calls.limit = 1_000_000  # the tests' time hardly moves
-        yield await Three(servers, clients, clock, sections, own or {}).begin()
+        world = Three(servers, clients, clock, sections, own or {})
+        yield await world.begin() if begun else world
 
 
 async def test_each_account_enters_and_leaves_at_its_own_exchange():
@@ -178,3 +184,80 @@ async def test_an_exchange_that_falls_silent_holds_its_own_entries_back_and_noth
         await world.price("42000")
         await world.closed("second")
         assert world.ours() == {}
+
+
+async def test_a_size_by_risk_counts_the_taker_fee_that_its_own_exchange_takes():
+    """1 % of 10,000, with a stop 2 % away: what is lost there, fees of both orders included, is 100, missed by less than a step."""
+    async with three({account: {"capital": "10000"} for account in AT}) as world:
+        for account, wire in AT.items():
+            await world.price("42000")
+            await world.give(
+                world.entry(account=account, symbol=BTC, side="buy", risk_pct="1", stop_loss="2%")
+            )
+            await world.settle()
+            await world.pass_time(1_000)
+            (trade,) = world.servers[account].venue.exchange.trades
+            fee = trade.fee / trade.quantity / (1 if trade.fee_asset != "USDT" else trade.price)
+            assert round(fee, 6) == TAKEN[account]
+            stop = trade.price * D("0.98")
+
+            def lost(quantity, price=trade.price, stop=stop, fee=TAKEN[account]):
+                return quantity * (price - stop) + quantity * (price + stop) * fee
+
+            step = world.venues[account, wire].rules(BTC).quantity_step
+            assert lost(trade.quantity) <= 100 < lost(trade.quantity + step)
+
+
+# -- what the accounts begin with ---------------------------------------------------------------------------------------------
+
+
+def beat_of(world):
+    return heartbeat("executor", **world.executor.heartbeat())
+
+
+def navs(world):
+    return {account: (row.began, row.cash) for account, row in world.ledger.state.nav.items()}
+
+
+async def test_nav_counts_from_what_the_wallets_held_at_the_first_start_and_that_is_recorded_once():
+    async with three({"third": {"capital": "777"}}) as world:
+        million = D(1_000_000)
+        assert navs(world) == {"main": (million, million), "second": (million, million)}
+        for account in ("main", "second"):
+            await world.bought(account)
+        world.servers["main"].venue.exchange.account.wallet += 500
+        world.servers["second"].venue.dialect.adjust({"coins": {"USDT": "5"}})
+        await world.begin()
+        await world.pass_time(65_000, step=5_000)
+        assert {account: began for account, (began, _) in navs(world).items()} == {
+            "main": million,
+            "second": million,
+        }
+        paid = world.servers["main"].venue.exchange.trades[0].fee
+        shown = wallets_in({"executor": Beat.of(beat_of(world), 0)})
+        assert shown == {"main": million + 500 - paid, "second": D(5), "third": million}
+        assert (
+            beat_of(world)
+            .warnings[-1]
+            .startswith("[account.third] capital is 777, and the wallet at binance holds 1000000 USDT")
+        )
+
+
+async def test_an_account_whose_wallet_cannot_be_read_waits_with_its_entries_and_has_no_nav():
+    async with three(begun=False) as world:
+        world.servers["main"].venue.faults.arm(Fault(Kind.BAD_GATEWAY, "GET", "/account", times=1_000_000))
+        await world.begin()
+        assert navs(world).keys() == {"second", "third"}
+        await world.give(world.buy("0.1", account="main"))
+        await world.pass_time(6_000, step=1_000)
+        refused = list(world.ledger.known.intents.values())[-1]
+        assert (refused.code, "[account.main] capital is not set" in refused.reason) == (
+            Code.VENUE_UNREADABLE,
+            True,
+        )
+        await world.give(world.buy("0.1", account="main"))
+        await world.pass_time(2_000, step=1_000)
+        assert world.there()["main"] == 0
+        world.servers["main"].venue.faults.clear()
+        await world.pass_time(4_000, step=1_000)
+        assert world.there()["main"] == D("0.1")

@@ -28,7 +28,7 @@ def _percent(value: str) -> str:
 
 
 _ACCOUNTS = (
-    Column("account", "account"), Column("NAV", "nav", short, right=True), Column("high-water mark", "high_water", short, right=True),
+    Column("account", "account"), Column("NAV", "nav", short, right=True), Column("wallet", "wallet", short, right=True), Column("high-water mark", "high_water", short, right=True),
     Column("drawdown", "drawdown_pct", _percent, right=True), Column("day began with", "day_nav", short, right=True),
     Column("today", "day_pct", _percent, right=True), Column("losses in a row", "losses", right=True),
     Column("limits at", "limits_pct", _percent, right=True), Column("NAV is not known because", "missing"),
@@ -46,7 +46,7 @@ def limits(directory: Dir = None, config: Config = None, as_json: Json = False) 
     settings = settings_of(directory, config)
 
     async def work(client: "Client") -> "Look":
-        return await look(client, services=False)
+        return await look(client)
 
     seen = on_bus(directory, config, work)
     if seen.trouble is not None:
@@ -99,6 +99,7 @@ def standing(seen: "Look", settings: "Settings") -> list[dict[str, Any]]:
 def _row(seen: "Look", settings: "Settings", account: str, nav: Decimal | str) -> dict[str, Any]:
     from holdfast.contracts.portfolio import RiskRow
     from holdfast.domain.portfolio_rules import DAY_MS, drawdown_of, shrink_factor
+    from holdfast.domain.wallets import wallets_in
     from holdfast.runtime.limit_settings import portfolio_of
 
     rules = portfolio_of(settings).of(account)
@@ -108,7 +109,7 @@ def _row(seen: "Look", settings: "Settings", account: str, nav: Decimal | str) -
     day = kept.day_nav if kept.day == seen.now_ms // DAY_MS else None
     lost = None if day is None or known is None or day <= 0 else divide(sub(known, day), day)
     return {
-        "account": account or "all", "nav": _text(known), "high_water": _text(kept.high_water), "drawdown_pct": _text(depth, HUNDRED),
+        "account": account or "all", "nav": _text(known), "wallet": _text(wallets_in(seen.services.beats).get(account)), "high_water": _text(kept.high_water), "drawdown_pct": _text(depth, HUNDRED),
         "day_nav": _text(day), "day_pct": _text(lost, HUNDRED), "losses": kept.losses,
         "limits_pct": _text(shrink_factor(depth or ZERO, kept.variance, rules), HUNDRED), "missing": nav if isinstance(nav, str) else None,
     }  # fmt: skip

@@ -21,6 +21,10 @@ class NavMark(Message):
     navs: dict[Name, Sum] = Field(default_factory=dict, max_length=MOST_ACCOUNTS)
     missing: dict[Name, Text] = Field(default_factory=dict, max_length=MOST_ACCOUNTS)
     """Accounts that cannot be counted now, and why: `no price of ETH/USDT yet`."""
+    began: dict[Name, NotNegativeSum] = Field(default_factory=dict, max_length=MOST_ACCOUNTS)
+    """What live accounts have in their wallets, whose settings do not say what they began with. The first word counts, and for ever: of an
+    account whose money the ledger knows it changes nothing.
+    """
 
 
 class RiskRow(Frozen):

@@ -364,3 +364,5 @@ class NavRow(Frozen):
     nav: Sum
     high_water: Sum
     at: Millis
+    began: Sum | None = None
+    """What the account began with; None in rows that are older than this field: it is what the settings say."""

@@ -113,9 +113,7 @@ class Appraiser:
         }
         long, short = _positions(inputs, marked, symbols, why)
         fees, elsewhere = _totals(inputs, symbols)
-        capital = ZERO
-        for account in inputs.all_accounts:
-            capital = add(capital, inputs.capital.of(account))
+        capital = _capital(inputs, why)
         cash_by_currency = _cash(inputs)
         unrealized = _merge(symbol.unrealized for symbol in symbols.values())
         for currency in sorted({*cash_by_currency, *elsewhere, *fees, *unrealized}):
@@ -185,6 +183,17 @@ def _totals(inputs: Inputs, symbols: dict[str, _Symbol]) -> tuple[dict[str, Deci
         if (row.account, row.settle) not in counted:
             sum_into(elsewhere, [(row.settle, row.realized_pnl)])
     return fees, elsewhere
+
+
+def _capital(inputs: Inputs, why: list[str]) -> Decimal:
+    """What all accounts began with: as the ledger recorded it, or as the settings say; to *why* goes whose is not known yet."""
+    recorded, capital = {row.account: row.began for row in inputs.navs}, ZERO
+    for account in inputs.all_accounts:
+        began = recorded.get(account) if account in recorded else inputs.capital.of(account)
+        capital = add(capital, inputs.capital.before(account) if began is None else began)
+        if account not in recorded and account in inputs.capital.unsaid:
+            why.append(f"what account {account} began with is not recorded yet")
+    return capital
 
 
 def _cash(inputs: Inputs) -> dict[str, Decimal]:

@@ -14,7 +14,7 @@ from holdfast.contracts.codes import Code, Scope, TradingState, UpdateKind
 from holdfast.contracts.messages import Control
 from holdfast.contracts.money import ONE, ZERO, add, canonical, mul
 from holdfast.contracts.portfolio import NavMark, RiskRow
-from holdfast.contracts.rows import BookRow
+from holdfast.contracts.rows import BookRow, NavRow
 from holdfast.domain.ledger_state import Change, LedgerState
 from holdfast.domain.limits import Limits
 from holdfast.domain.portfolio_rules import (
@@ -42,6 +42,10 @@ def take_mark(state: LedgerState, mark: NavMark, portfolio: Portfolio, now_ms: i
     """Take *mark* in. An older one than is known changes nothing, so it may come twice, or late."""
     change = Change(UpdateKind.MARKED, mark.id, mark.correlation_id)
     at = min(mark.at, now_ms)
+    for account, began in mark.began.items():
+        if account not in state.nav:
+            row = NavRow(account=account, currency=mark.currency, cash=began, nav=began, high_water=began, at=at, began=began)  # fmt: skip
+            state.put_nav(row, change)
     for account, why in mark.missing.items():
         if _is_news(state, account, at, now_ms):
             state.put_mark(account, Marked(None, at, why))

@@ -277,11 +277,13 @@ def _total(state: LedgerState, folded: Folded, fill: Fill, settle: str, change: 
     )  # fmt: skip
     if folded.trade is not None:
         change.trades.append(folded.trade)
-    if settle == rules.base_currency:
+    if settle == rules.base_currency and (
+        fill.account in state.nav or fill.account not in rules.capital.unsaid
+    ):
         began = rules.capital.of(fill.account)
         nav = state.nav.get(fill.account) or NavRow(
-            account=fill.account, currency=settle, cash=began, nav=began, high_water=began, at=fill.at
-        )
+            account=fill.account, currency=settle, cash=began, nav=began, high_water=began, at=fill.at, began=began
+        )  # fmt: skip
         cash = add(nav.cash, folded.realized)
         state.put_nav(
             nav.evolve(cash=cash, nav=cash, high_water=max(nav.high_water, cash), at=fill.at), change

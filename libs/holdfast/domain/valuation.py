@@ -23,12 +23,19 @@ TWO = Decimal(2)
 
 @dataclass(frozen=True, slots=True)
 class Capital:
-    """What accounts began with, in the base currency: `each` of them, but for those that have their `own`."""
+    """What accounts began with, in the base currency: `each` of them, but for those that have their `own`. Of `unsaid` ones it is what
+    the ledger has recorded, and nothing is known before.
+    """
 
     each: Decimal = Decimal(100_000)
     own: Mapping[str, Decimal] = field(default_factory=dict)
+    unsaid: frozenset[str] = frozenset()
 
     def of(self, account: str) -> Decimal:
+        return ZERO if account in self.unsaid else self.before(account)
+
+    def before(self, account: str) -> Decimal:
+        """Of accounts that have traded before the ledger recorded what they began with: what it counted from."""
         return self.own.get(account, self.each)
 
 

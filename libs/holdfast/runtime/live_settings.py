@@ -51,7 +51,7 @@ class AccountSettings(Section):
     )
     capital: Positive | None = Field(
         None,
-        description="What the account began with, in ledger.base_currency: NAV counts from it. Empty: ledger.capital.",
+        description="What the account began with, in ledger.base_currency: NAV counts from it. Empty: live what its wallet holds at the first start, on paper ledger.capital.",
     )
     leverage: int | None = Field(
         None, ge=1, le=125, description="Live: set at the exchange at start; empty leaves it as it is."
@@ -126,9 +126,10 @@ class AccountSettings(Section):
 
 
 def capital_of(settings: "Settings") -> Capital:
-    """What each account began with, as the domain takes it."""
+    """What each account began with, as the domain takes it. Of a live one that does not say it, the exchange does."""
     own = {name: one.capital for name, one in settings.account.items() if one.capital is not None}
-    return Capital(settings.ledger.capital, own)
+    unsaid = frozenset() if settings.dry_run else frozenset(meant_live(settings)) - own.keys()
+    return Capital(settings.ledger.capital, own, unsaid)
 
 
 def live_accounts(settings: "Settings") -> dict[str, AccountSettings]:

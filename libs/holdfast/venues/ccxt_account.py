@@ -78,6 +78,17 @@ class AccountReads(Reads):
             for name, whole in total.items()
         }
 
+    async def wallet(self, currency: str) -> Decimal:
+        """What the account has of *currency*, without what open positions have won or lost."""
+        if self.exchange != "binanceusdm":
+            return (await self.balances()).get(currency, (ZERO, ZERO))[1]
+        found = await self._asked(self.clients.read.fetch_balance(), "wallet")
+        rows = (found.get("info") or {}).get("assets")
+        if not isinstance(rows, list):
+            raise VenueUnreadable("wallet: the answer names no assets")
+        mine = [row for row in rows if row.get("asset") == currency]  # ccxt's total counts open positions in
+        return amount(mine[0].get("walletBalance"), "wallet") if mine else ZERO
+
     async def day_result(self, held: Mapping[str, Decimal]) -> Decimal:  # noqa: ARG002 - on futures the exchange says it all
         """What this UTC day has brought so far, what is open included, in settlement currency. *held*: our positions, by symbol.
 

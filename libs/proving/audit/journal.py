@@ -307,12 +307,14 @@ class Journal:
         if sides and side not in sides:
             text = f"the book says {side or 'no side'}, it holds {' and '.join(sorted(sides))} (update {update['seq']})"
             self._findings.add("INV-1", book.book_id, text)
-        quantity, exiting = (
-            Decimal(book.position["quantity"] if book.position is not None else 0),
-            book.exiting(),
-        )
-        if exiting > quantity:
-            text = f"exits of {plain(exiting)} work against a position of {plain(quantity)} (update {update['seq']})"
+        quantity = Decimal(book.position["quantity"] if book.position is not None else 0)
+        if book.selling() > quantity:
+            beside = (
+                f" and a stop of {plain(stop.remaining)}"
+                if (stop := next(iter(book.locking()), None))
+                else ""
+            )
+            text = f"exits of {plain(book.exiting())}{beside} work against a position of {plain(quantity)} (update {update['seq']})"
             self._findings.add("INV-5", book.book_id, text)
         piled = piled_up(book)
         if piled:
@@ -320,9 +322,9 @@ class Journal:
 
 
 def piled_up(book: Book) -> str:
-    """What of a book's protective stops is too much: more than two, or two of which neither replaces the other."""
+    """What of a book's protective stops is too much: more than two (on spot than one), or two of which neither replaces the other."""
     stops = book.stops()
-    if len(stops) > MOST_STOPS:
+    if len(stops) > (1 if any(stop.terms.kind == "spot" for stop in stops) else MOST_STOPS):
         return f"{len(stops)} protective stops are live"
     open_now = book.position["position_id"] if book.position is not None else ""
     own = [stop for stop in stops if stop.position_id == open_now]

@@ -90,22 +90,34 @@ class Book:
         """Protective stops that are live, those whose cancel was asked for included."""
         return [order for order in self.live.values() if order.role == "protect"]
 
+    def locking(self) -> list[Order]:
+        """Those of them that are not reduce-only at their venue, on spot: they sell what they say, whatever is held."""
+        return [order for order in self.stops() if order.terms.kind == "spot" and not order.displaced]
+
     def entries(self) -> list[Order]:
         """Entries that hold the book's side."""
         return [order for order in self.live.values() if order.role == "entry" and not order.displaced]
 
     def exiting(self) -> Decimal:
-        """INV-5's sum."""
-        total = ZERO
-        for order in self.exits():
-            total = add(total, order.remaining)
-        return total
+        """INV-5's sum of exits."""
+        return _left(self.exits())
+
+    def selling(self) -> Decimal:
+        """INV-5's sum: exits, and on spot the stop."""
+        return _left([*self.exits(), *self.locking()])
 
     def signed(self) -> Decimal:
         """What its fills sum to; negative for a short."""
         if self.held is None:
             return ZERO
         return self.held.quantity if self.held.side == "long" else self.held.quantity.copy_negate()
+
+
+def _left(orders: list[Order]) -> Decimal:
+    total = ZERO
+    for order in orders:
+        total = add(total, order.remaining)
+    return total
 
 
 @dataclass(slots=True)

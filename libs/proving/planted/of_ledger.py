@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from holdfast.contracts.codes import Code, OrderState, ResultStatus, Side, UpdateKind
+from holdfast.contracts.codes import Code, OrderState, ResultStatus, Role, Side, UpdateKind
 from holdfast.contracts.messages import Fill, OrderReserve
 from holdfast.domain import (
     exit_policy,
@@ -70,6 +70,16 @@ def exit_as_large_as_asked(patch: Patch) -> None:
         )
 
     patch.setattr(reserve_exit, "_record", uncut)
+    patch.setattr(ledger_state, "check_book", lambda *_: None)
+
+
+def an_exit_beside_the_stop(patch: Patch) -> None:
+    waits = reserve_exit._first_to_end
+
+    def for_exits(*args: Any) -> Any:
+        return [row for row in waits(*args) if row.role is not Role.PROTECT]
+
+    patch.setattr(reserve_exit, "_first_to_end", for_exits)
     patch.setattr(ledger_state, "check_book", lambda *_: None)
 
 
@@ -175,6 +185,8 @@ OF_LEDGER: tuple[Bug, ...] = (
     Bug("closes judged by their side", "INV-6", "a sell while long is a short, so it is blocked (the incident's own enforcer)",
         closes_judged_by_their_side),
     Bug("an exit as large as asked", "INV-5", "what is to be closed was told by whoever asked", exit_as_large_as_asked),
+    Bug("an exit beside the stop", "INV-5", "a stop is no exit: what is held may be sold beside it, as on futures", an_exit_beside_the_stop,
+        unseen="no stop rests at the paper venue, and a simulated world has no other"),
     Bug("a fill of an ended order is refused", "INV-4", "a canceled order cannot fill", a_fill_of_an_ended_order_is_late,
         unseen="the paper venue says with every end how much has filled, so that no fill comes as a surprise"),
     Bug("adds loosen the stop", "INV-2", "the newest intent's exits count", adds_take_their_own_exits),
