@@ -107,6 +107,8 @@ class Coins:
 
     def hear(self, update: LedgerUpdated) -> None:
         """What has moved: balances that were asked for before say nothing about now."""
+        if not self._guard.remotes:
+            return
         moved = [(row.account, row.exchange) for row in update.orders]
         moved += [(row.account, row.exchange) for row in update.positions]
         for key in filter(self.are_at, moved):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.contracts.codes import Code, ExitReason, FillKind, Kind, OrderState, Role, StatusKind
+from holdfast.contracts.codes import Code, ExitReason, FillKind, Kind, OrderState, OrderType, Role, StatusKind
 from holdfast.contracts.money import add
 from holdfast.domain.instruments import Instrument
 from holdfast.domain.invariants import InvariantViolation, check_book, locked, working_exits
@@ -236,6 +236,28 @@ def test_none_is_placed_while_an_exit_waits_or_is_on_its_way(m):
     assert decide(m).why == "an exit is on its way"
     m.do(status("o-x", StatusKind.REJECTED))
     assert decide(m).do is Do.PLACE
+
+
+def test_none_is_placed_for_what_is_to_be_closed_at_once(m):
+    step = next_step(
+        m.position().evolve(closing=ExitReason.CLOSE),
+        m.book,
+        [],
+        ProtectTerms(),
+        RULES,
+        NOW,
+        locking=Locking(),
+    )
+    assert step.do is Do.NOTHING
+
+
+def test_the_smallest_stop_limit_is_worth_enough_at_its_limit(m):
+    terms = ProtectTerms(type=OrderType.LIMIT, limit_pct=D(20))
+    found = [
+        next_step(m.position(), m.book, [], terms, RULES, NOW, locking=Locking(room=D(room))).do
+        for room in ("0.069", "0.070")
+    ]
+    assert found == [Do.NOTHING, Do.PLACE], "5 / 72 is 0.0694"
 
 
 def test_beside_a_resting_exit_it_guards_the_rest(m):

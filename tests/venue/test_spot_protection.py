@@ -141,6 +141,38 @@ async def test_an_exit_has_the_stop_canceled_waits_for_the_proof_and_sells_all(w
         assert trade.exit_reason is ExitReason.CLOSE
 
 
+async def test_of_two_exits_that_wait_one_sells_and_the_other_is_answered(wire):
+    """A person's, and the scanner's, which asks again under another id because it hears nothing."""
+    async with guarded(wire) as world:
+        await opened(world)
+        names = ["out", "x-1", "x-2"]
+        for name in names:
+            more = {} if name == "out" else {"reason": "stop_loss"}
+            await world.give_exits(world.close(id=name, position_id=ours(world).position_id, **more))
+        await world.give_exits(world.close(id="out", position_id=ours(world).position_id))
+        await world.settle()
+        await world.pass_time(6_000)
+        assert [answer(world, name).is_final for name in names] == [True] * 3
+        assert sum(answer(world, name).status.value == "filled" for name in names) == 1
+        assert world.executor.desk.pending == {}
+        at_rest(world)
+
+
+async def test_an_exit_that_waits_for_long_is_told(wire):
+    async with guarded(wire) as world:
+        await opened(world)
+        world.server.venue.faults.arm(Fault(Kind.RATE_LIMITED, *CANCEL[wire], times=1_000))
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(12_000, step=500)
+        assert any(
+            "an exit waits for an order to end" in text for text in world.executor.heartbeat()["warnings"]
+        )
+        world.server.venue.faults.clear()
+        await world.pass_time(20_000, step=500)
+        assert answer(world, "out").status.value == "filled"
+        at_rest(world)
+
+
 async def test_a_balance_that_could_not_be_read_for_an_exit_is_read_again_soon():
     async with guarded("binance") as world:
         await opened(world)
@@ -180,7 +212,7 @@ async def test_one_that_was_canceled_by_hand_is_placed_again(wire):
 
 async def test_the_price_crosses_while_everything_is_dead(wire):
     async with guarded(wire) as world:
-        record = await opened(world)
+        record = await opened(world, "0.01234")
         world.clock.now += 600_000
         price(world, "40990")
         crossed = world.clock.now
@@ -194,6 +226,20 @@ async def test_the_price_crosses_while_everything_is_dead(wire):
         assert 0 <= trade.closed_at - crossed < 1_000
         assert record.open() == []
         at_rest(world)
+        assert (world.held() == {}) is (wire == "kraken"), "what is less than a step has left the books"
+
+
+async def test_one_that_the_exchange_shows_no_more_is_not_believed_to_be_gone(wire):
+    """On futures it would be; here it may still sell."""
+    async with guarded(wire) as world:
+        record = await opened(world)
+        (order,) = record.open()
+        del world.exchange.orders[order.number]
+        await world.pass_time(100_000, step=2_500)
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(30_000, step=2_500)
+        assert any("which it had accepted" in text for text in world.executor.heartbeat()["warnings"])
+        assert (answer(world, "out"), sold(world), record.open()) == (None, 0, [])
 
 
 @pytest.mark.parametrize("fault", [Kind.RESET, Kind.RESET_BEFORE, Kind.HTML])
@@ -314,6 +360,21 @@ async def test_it_is_as_large_as_the_free_coins_let_it_be_and_grows_when_there_a
         await world.pass_time(80_000, step=1_000)
         (ask,) = record.stops()
         assert 0 <= ours(world).quantity - ask.quantity < D("0.00001")
+
+
+async def test_what_is_sold_is_what_is_free_once_the_stop_has_gone():
+    """By the balance as it was read last, with the stop in place, nothing at all would be free; by the ledger, more than there is."""
+    async with guarded("binance") as world:
+        Record(world)
+        world.server.venue.dialect.adjust({"coins": {"BTC": "0.01"}})
+        await proposed(world)
+        world.exchange.place(Ask("BTCUSDT", "SELL", "LIMIT", "web_1", D("0.05"), D("50000")))
+        await world.settle()
+        await world.pass_time(12_000, step=500)
+        await world.give_exits(world.close(id="out"))
+        await world.pass_time(4_000)
+        assert (answer(world, "out").status.value, sold(world)) == ("filled", D("0.0599"))
+        assert world.wrong == []
 
 
 async def test_what_rested_is_taken_away_where_the_scanner_watches_alone(wire):

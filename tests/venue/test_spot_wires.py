@@ -150,6 +150,16 @@ async def test_a_position_side_or_reduce_only_does_not_exist(stage):
     assert stage.exchange.received == []
 
 
+async def test_what_is_told_to_be_silent_says_nothing_and_what_is_told_to_be_cut_is_no_answer(stage):
+    stage.server.venue.faults.arm(Fault(Kind.SILENT_BEFORE, *ADD[stage.wire]))
+    with pytest.raises(ccxt.RequestTimeout):
+        await stage.order("market", "buy", "0.1")
+    stage.server.venue.faults.arm(Fault(Kind.RESET_BEFORE, *ADD[stage.wire]))
+    with pytest.raises(ccxt.NetworkError) as caught:
+        await stage.order("market", "buy", "0.1")
+    assert "500" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", sorted(OF_SENDS - {Kind.DELAYED}))
 async def test_a_fault_does_what_its_name_says_and_is_used_up(stage, kind):
     stage.server.venue.faults.arm(Fault(kind, *ADD[stage.wire], delay_ms=1000))

@@ -196,9 +196,10 @@ class OrderRequest(Frozen):
     """Of an entry that named no quantity: what the quantity was made of."""
     quantity_step: Positive
     min_quantity: NotNegative = ZERO
-    """Less than this the venue does not take: for what is left when a replaced entry's fills are taken off, and for exits that are `alone`."""
+    """Less than this the venue does not take: for what is left when a replaced entry's fills are taken off, for exits that are `alone`, and
+    for stops on spot."""
     alone: bool = False
-    """Of an exit where the venue has no reduce-only orders: in whole steps, and never beside another exit that may still fill."""
+    """Of an exit where the venue has no reduce-only orders: in whole steps, and never beside another exit that may still fill, or a stop."""
     replaces: Identifier | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False

@@ -324,7 +324,7 @@ def _orders(config: Mapping[str, Any], to: Moved) -> None:
         if types.get("stoploss_on_exchange"):
             to.say(
                 "order_types.stoploss_on_exchange",
-                "no stop rests at the exchange: if this machine is off, nobody watches",
+                "live a stop rests at the exchange where one can (docs/live.md); on paper none does, and while this machine is off nobody watches",
             )
         if types.get("entry") == "limit":
             to.say("order_types", "an intent is a market order unless it names a price")

@@ -154,8 +154,8 @@ def next_step(
     own = [row for row in stops if row.position_id == position.position_id]
     if book is not None and book.exiting is not None:
         return Step(Do.NOTHING, "it is being closed")
-    if locking is not None and locking.busy:
-        return Step(Do.NOTHING, locking.busy)
+    if locking is not None and (locking.busy or position.closing is not None):
+        return Step(Do.NOTHING, locking.busy or "it is to be closed at once")
     if triggered_at is not None and own:
         if now_ms - triggered_at < terms.escalate_ms:
             return Step(Do.NOTHING, "it has triggered")
@@ -164,7 +164,10 @@ def next_step(
     price = level_of(position, rules.price_step)
     most = position.quantity if locking is None else locking.fits(position.quantity, own)
     quantity = round_down(most, rules.quantity_step)
-    least = rules.min_quantity if locking is None or not price else least_quantity(rules, price)
+    least = rules.min_quantity
+    if locking is not None and price:
+        worst = limit_of(position, price, terms.limit_pct, rules.price_step)
+        least = least_quantity(rules, worst if terms.type is OrderType.LIMIT and worst else price)
     if not price or not quantity or quantity < least:
         return Step(Do.NOTHING, f"{canonical(most)} is less than the venue takes")
     if refused_there:
