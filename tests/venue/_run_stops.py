@@ -112,11 +112,17 @@ class SpotStops:
         return bool(locks)
 
     def judge(self):
-        """At rest every position has its one stop, in whole steps, where the venue takes so little."""
+        """At rest every position has its one stop, for what no exit still sells, in whole steps, where the venue takes so little."""
         there, wanted = [(order.ask.symbol, order.ask.quantity) for order in self.open()], []
         for row in self.world.ledger.state.positions.values():
             spec = self.exchange.specs[self.world.name(row.symbol)]
-            quantity = row.quantity - row.quantity % spec.step
+            leaving = [
+                one.remaining
+                for one in self.sales()
+                if one.ask.symbol == spec.symbol and one.ask.trigger is None
+            ]
+            free = row.quantity - sum(leaving, D(0))
+            quantity = free - free % spec.step
             if quantity >= spec.least and quantity * row.stop_loss >= spec.least_notional:
                 wanted.append((spec.symbol, quantity))
         if sorted(there) != sorted(wanted):
