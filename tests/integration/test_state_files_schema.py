@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -83,32 +82,39 @@ async def test_every_state_file_is_readable_by_everybody_and_nothing_else_lies_a
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
 
 
+READ_FOR_EVER = """
+import json, pathlib, sys
+folder, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
+last, counts, wrong = dict.fromkeys(names, -1), dict.fromkeys(names, 0), []
+print("reading", flush=True)
+while not (folder / "done").exists():
+    for name in names:
+        try:
+            seq = json.loads((folder / name).read_bytes())["seq"]
+            if seq < last[name]:
+                wrong.append(f"{name}: {seq} after {last[name]}")
+            last[name], counts[name] = seq, counts[name] + 1
+        except (OSError, ValueError, KeyError) as error:
+            wrong.append(f"{name}: {error!r}")
+print(json.dumps([min(counts.values()), wrong]))
+"""
+
+
 async def test_readers_never_see_part_of_a_file_nor_an_older_one(tmp_path):
-    """Two hundred writes, while threads read all four files as fast as they can."""
+    """Two hundred writes, while another process reads all four files as fast as it can: a thread would only read while we wait."""
     await one_loop(tmp_path, position())
-    done, wrong, reads = threading.Event(), [], []
-
-    def read(name):
-        last, count = -1, 0
-        while not done.is_set():
-            try:
-                data = json.loads((tmp_path / name).read_bytes())
-                if data["seq"] < last:
-                    wrong.append(f"{name}: {data['seq']} after {last}")
-                last, count = data["seq"], count + 1
-            except (OSError, ValueError, KeyError) as error:
-                wrong.append(f"{name}: {error!r}")
-        reads.append(count)
-
-    readers = [threading.Thread(target=read, args=(name,)) for name in state.STATE_FILES]
-    for reader in readers:
-        reader.start()
-    await many_loops(tmp_path, 200)
-    done.set()
-    for reader in readers:
-        reader.join()
+    reader = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+        [sys.executable, "-c", READ_FOR_EVER, str(tmp_path), *state.STATE_FILES], stdout=subprocess.PIPE
+    )
+    assert reader.stdout.readline() == b"reading\n"
+    try:
+        await many_loops(tmp_path, 200)
+    finally:
+        (tmp_path / "done").touch()
+        told, _ = reader.communicate(timeout=20)
+    fewest, wrong = json.loads(told)
     assert wrong == []
-    assert min(reads) > 10
+    assert fewest > 10
     assert state.load_positions_state(tmp_path)["seq"] == 210
 
 
@@ -127,31 +133,49 @@ async def test_the_three_files_of_one_moment_carry_the_same_sequence_and_store(t
 
 
 WRITE_FOR_EVER = """
-import itertools, sys
+import itertools, os, sys
 from holdfast.state import write_positions_state
 rows = [{"symbol": f"C{n}/USDT", "side": "LONG", "qty": 1, "entry_price": 2, "mark_price": 3, "realized_pnl": 0} for n in range(2000)]
-for n in itertools.count():
-    write_positions_state(rows, sys.argv[1])
-    print(n, flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if child:
+        print("writer", child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+        continue
+    for n in itertools.count():
+        write_positions_state(rows, sys.argv[1])
+        print("written", flush=True)
 """
+"""A writer for each line that is asked for: what it needs is imported once."""
 
 
 def test_a_writer_killed_in_the_middle_leaves_a_whole_file(tmp_path):
     """Killed at twenty different moments; what it may leave is a temporary file that nobody takes for a state."""
     sequence = 0
-    for number in range(20):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        )  # fmt: skip
-        for _ in range(1 + number % 3):
-            writer.stdout.readline()
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
-        data = state.load_positions_state(tmp_path)
-        assert len(data["positions"]) == 2000
-        assert data["seq"] > sequence
-        sequence = data["seq"]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with parent:
+        for number in range(20):
+            parent.stdin.write(b"\n")
+            parent.stdin.flush()
+            lines = []
+            while lines.count([b"written"]) < 1 + number % 3 or len(lines) < 2 + number % 3:
+                lines.append(parent.stdout.readline().split())
+                assert lines[-1], "the writer has ended"
+            (writer,) = (int(line[1]) for line in lines if line[0] == b"writer")
+            os.kill(writer, signal.SIGKILL)
+            while parent.stdout.readline() != b"gone\n":
+                pass
+            data = state.load_positions_state(tmp_path)
+            assert len(data["positions"]) == 2000
+            assert data["seq"] > sequence
+            sequence = data["seq"]
+        parent.stdin.close()
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["positions_state.json"]
 

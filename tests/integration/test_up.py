@@ -20,6 +20,13 @@ pytestmark = pytest.mark.redis
 LIBS = str(Path(holdfast.__path__[0]).parent)
 SERVICE = """\
 import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+print("feed - bus", os.environ.get("HOLDFAST_REDIS_URL", ""), flush=True)
+while True: signal.pause()
+"""
+"""Only says that it runs; most tests want no more, and reading the settings is most of what a stand-in costs."""
+ASKING = """\
+import os, signal, sys
 from holdfast.runtime.configuration import load
 settings = load()
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -28,13 +35,17 @@ while True: signal.pause()
 """
 
 
+def stand_in(place: Path, program: str) -> None:
+    for name in (*SERVICES, "demo"):
+        folder = place / "services" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__main__.py").write_text(program)
+
+
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """A folder with stand-in services, which only say what settings they got."""
-    for name in (*SERVICES, "demo"):
-        folder = tmp_path / "services" / name
-        folder.mkdir(parents=True)
-        (folder / "__main__.py").write_text(SERVICE)
+    """A folder with stand-in services."""
+    stand_in(tmp_path, SERVICE)
     (tmp_path / "services" / "__init__.py").touch()  # else the installed package would come first
     return tmp_path
 
@@ -91,6 +102,7 @@ def record(place: Path, name: str) -> dict[str, object]:
 
 
 def test_up_gives_every_service_the_same_bus_feed_and_directories(place):
+    stand_in(place, ASKING)
     with running(place, "--feed", "synthetic?seed=9") as (up, lines):
         text = "".join(lines)
         assert "PAPER, no real money. Prices: synthetic?seed=9" in text
@@ -208,6 +220,7 @@ def test_up_uses_a_given_bus_and_says_when_it_does_not_answer(place):
 
 
 def test_run_becomes_the_service(place):
+    stand_in(place, ASKING)
     done = holdfast_(place, "run", "ledger")
     assert done.returncode == 69
     assert "Is `holdfast up` running" in done.stderr

@@ -59,7 +59,9 @@ class Unauthentic(ContractViolation):
 class Frozen(BaseModel):
     """Base of messages and of the rows they carry."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", validate_default=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", validate_default=False, defer_build=True
+    )
 
     def evolve(self, **changes: Any) -> Self:
         """A copy with *changes*; they are trusted, not validated."""

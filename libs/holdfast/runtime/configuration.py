@@ -8,10 +8,8 @@ its file and line or its variable, and `holdfast config` can say where each valu
 Secrets never stand in the TOML file: an address with a password there is refused. NAME_FILE names a file with the value of NAME.
 """
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Any, get_origin
 from urllib.parse import unquote
 
-from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -29,7 +26,7 @@ from holdfast.runtime.exit_settings import contradiction, gathered, inner_key
 from holdfast.runtime.faults import EXIT_CONFIG
 from holdfast.runtime.secret_files import SecretRefused, hide, read_secret, without_secrets
 from holdfast.runtime.settings import Settings
-from holdfast.runtime.toml_lines import lines_of
+from holdfast.runtime.toml_lines import lines_of, nearest
 
 EXIT_CODE = EXIT_CONFIG
 """What a process ends with when its configuration is wrong: starting it again would not help."""
@@ -197,6 +194,8 @@ def _nested(given: Flat) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> Flat:
+    import tomllib  # no file, no parser
+
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text, parse_float=Decimal)
@@ -249,10 +248,8 @@ def _flatten(
 
 
 def _unknown(name: str, prefix: str, place: str, is_table: bool) -> str:
-    here = sorted(
-        {other.removeprefix(prefix).partition(".")[0] for other in keys() if other.startswith(prefix)}
-    )
-    close = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
+    here = {other.removeprefix(prefix).partition(".")[0] for other in keys() if other.startswith(prefix)}
+    close = nearest(name, sorted(here))
     elsewhere = [other.rpartition(".")[0] for other in keys() if other.rpartition(".")[2] == name]
     what = (
         f"unknown section [{prefix}{name}]"
@@ -263,7 +260,7 @@ def _unknown(name: str, prefix: str, place: str, is_table: bool) -> str:
         return f"{what}, {place}; did you mean {close[0]}?"
     if elsewhere:
         return f"{what}, {place}; it belongs into {' or '.join(f'[{section}]' if section else 'the top of the file' for section in elsewhere)}"
-    return f"{what}, {place}; known: {', '.join(here)}"
+    return f"{what}, {place}; known: {', '.join(sorted(here))}"
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -284,6 +281,8 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Variables of the file, and the line of each. A file that is there but cannot be read is an error, never empty."""
     try:
         with path.open(encoding="utf-8") as stream:
+            from dotenv.parser import parse_stream
+
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
         return {}, {}
@@ -322,7 +321,7 @@ def _from_variables(values: Mapping[str, str], sources: Mapping[str, str]) -> Fl
                 )
             given[key] = one
         elif name.startswith("HOLDFAST_") and name not in ELSEWHERE:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            close = nearest(name, known)
             wrong.append(
                 f"{sources[name]}: no such setting"
                 + (f"; did you mean {close[0]}?" if close else "; `holdfast config` lists them")

@@ -8,7 +8,7 @@ from holdfast.contracts.money import Positive
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 Percent = Annotated[Positive, Field(le=1000)]

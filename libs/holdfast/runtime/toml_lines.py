@@ -1,6 +1,7 @@
 """In which line of a TOML file a key stands: tomllib keeps no lines, and a complaint without one is no help."""
 
 import re
+from collections.abc import Iterable
 
 _HEADER = re.compile(r"^\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(#.*)?$")
 _ASSIGNMENT = re.compile(r"^\s*(?P<name>[A-Za-z0-9_.\"'-]+)\s*=")
@@ -24,3 +25,10 @@ def lines_of(text: str) -> dict[str, int]:
 
 def _plain(name: str) -> str:
     return name.replace('"', "").replace("'", "")
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """What was meant, perhaps: at most one of *known*."""
+    from difflib import get_close_matches  # every process reads settings, few meet a wrong one
+
+    return get_close_matches(name, list(known), n=1, cutoff=0.6)
