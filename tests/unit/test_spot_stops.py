@@ -238,6 +238,15 @@ def test_none_is_placed_while_an_exit_waits_or_is_on_its_way(m):
     assert decide(m).do is Do.PLACE
 
 
+def test_one_guards_what_was_bought_after_an_exit_of_all_had_begun_to_rest(m):
+    m.do(out("x", type="limit", price="200"))
+    m.do(status("o-x", StatusKind.ACCEPTED))
+    assert (decide(m).do, decide(m).why) == (Do.NOTHING, "it is being closed")
+    m.do(fill("t2", "o-e", quantity="0.5", instrument=Kind.SPOT))
+    assert (decide(m).do, decide(m).quantity) == (Do.PLACE, D("0.5"))
+    assert m.answer(stop("s", m.position(), quantity="0.5")) == ("accepted", None)
+
+
 def test_one_is_placed_for_what_is_to_be_closed_at_once_too(m):
     """That is the scanner's business, and it may be dead."""
     position = m.position().evolve(closing=ExitReason.CLOSE)

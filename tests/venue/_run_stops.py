@@ -1,7 +1,11 @@
 """Stops at the venue in the seeded histories: counted while they come and go, taken away by hand, judged at rest."""
 
+import contextlib
+
 from tests.venue._stage import D
 from tests.venue._world import FUTURES
+from venue_sim.errors import Refusal
+from venue_sim.orders import Ask
 
 
 class FuturesStops:
@@ -29,6 +33,9 @@ class FuturesStops:
     def take(self, name):
         """Somebody cancels those of a symbol by hand."""
         self.exchange.cancel_conditionals(name)
+
+    def take_locks(self):
+        """Nothing is locked here."""
 
     def judge(self):
         """At rest every position has its one stop, as large as it is."""
@@ -86,12 +93,36 @@ class SpotStops:
             if order.ask.symbol == name:
                 self.exchange.cancel(order)
 
+    def lock(self, name, quantity):
+        """Somebody sells *quantity* far above the price, if there is so much."""
+        ask = Ask(name, "SELL", "LIMIT", f"web_{len(self.exchange.orders)}", D(quantity), D(90_000))
+        with contextlib.suppress(Refusal):
+            self.exchange.place(ask)
+            self.exchange.received.remove(ask)  # of what ours sent nothing is missing
+
+    def take_locks(self):
+        """Whether there were any."""
+        locks = [
+            order
+            for order in self.exchange.orders.values()
+            if order.is_open and order.ask.client_id.startswith("web_")
+        ]
+        for order in locks:
+            self.exchange.cancel(order)
+        return bool(locks)
+
     def judge(self):
-        """At rest every position has its one stop, in whole steps, where the venue takes so little."""
+        """At rest every position has its one stop, for what no exit still sells, in whole steps, where the venue takes so little."""
         there, wanted = [(order.ask.symbol, order.ask.quantity) for order in self.open()], []
         for row in self.world.ledger.state.positions.values():
             spec = self.exchange.specs[self.world.name(row.symbol)]
-            quantity = row.quantity - row.quantity % spec.step
+            leaving = [
+                one.remaining
+                for one in self.sales()
+                if one.ask.symbol == spec.symbol and one.ask.trigger is None
+            ]
+            free = row.quantity - sum(leaving, D(0))
+            quantity = free - free % spec.step
             if quantity >= spec.least and quantity * row.stop_loss >= spec.least_notional:
                 wanted.append((spec.symbol, quantity))
         if sorted(there) != sorted(wanted):

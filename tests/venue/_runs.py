@@ -106,7 +106,7 @@ class History:
         ]
         if self.stops is not None:
             acts += [self.break_stop] * 3 + [self.price] * 3 + [self.move_stop] * 2 + [self.take_stops]
-            acts += [self.race] * 3 if self.world.wire != FUTURES else []
+            acts += [self.race] * 3 + [self.lock] if self.world.wire != FUTURES else []
         for _ in range(steps):
             act = self.random.choice(acts)
             self.result.story.append(act.__name__)
@@ -149,7 +149,11 @@ class History:
     async def exit(self):
         symbol = self.random.choice(SYMBOLS)
         await self.fresh(symbol)
-        fields = self.random.choice([{}, {"quantity": "0.02"}, {"reason": "stop_loss"}])
+        kinds = [{}, {"quantity": "0.02"}, {"reason": "stop_loss"}]
+        if self.stops is not None and self.world.wire != FUTURES:
+            away = {"type": "limit", "price": str(PRICES[symbol] + 300)}
+            kinds += [away, away | {"quantity": "0.03"}]
+        fields = self.random.choice(kinds)
         intent = self.world.close(symbol, **fields)
         self.given.append((True, intent))
         await self.world.give_exits(intent)
@@ -187,6 +191,13 @@ class History:
             self.random.choice(["10", "0.003"]),
             self.world.name(symbol),
         )
+
+    async def lock(self):
+        """On spot somebody puts coins on an order of his own, more than are his; or takes that back."""
+        if not self.stops.take_locks():
+            self.stops.lock(
+                self.world.name(self.random.choice(SYMBOLS)), self.random.choice(["1.99", "2.03"])
+            )
 
     async def take_stops(self):
         """Somebody cancels them by hand."""
@@ -253,11 +264,27 @@ class History:
         world = self.world
         world.server.venue.faults.clear()
         await world.settle()
+        if self.stops is not None:
+            self.stops.take_locks()
+            self.deepen()
+            await self.pursue()
         await world.pass_time(45_000, step=1_500)
+        await self.pursue()  # of what was still found out
         for symbol in SYMBOLS:
             await world.give(world.entry(action="cancel", symbol=symbol))
             await world.settle()
         await world.pass_time(9_000, step=1_500)
+
+    async def pursue(self):
+        """On spot what is to be closed at once gets no stop, because the scanner, which is not here, would close it."""
+        for row in list(self.world.ledger.state.positions.values()):
+            if row.closing is not None and self.world.wire != FUTURES:
+                await self.world.give_exits(self.world.close(row.symbol))
+
+    def deepen(self):
+        """Whatever is for sale finds buyers, at the prices that there are."""
+        for name, was in list(self.world.exchange.quotes.items()):
+            quote(self.world.server, str(was.bid), str(was.ask), symbol=name)
 
     def judge(self):
         world, result = self.world, self.result

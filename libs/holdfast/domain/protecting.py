@@ -152,7 +152,8 @@ def next_step(
     if terms is None:
         return _take_away(stops)
     own = [row for row in stops if row.position_id == position.position_id]
-    if book is not None and book.exiting is not None:
+    is_leaving = book is not None and book.exiting is not None
+    if is_leaving and (locking is None or not locking.fits(position.quantity, own)):
         return Step(Do.NOTHING, "it is being closed")
     if locking is not None and locking.busy:
         return Step(Do.NOTHING, locking.busy)
