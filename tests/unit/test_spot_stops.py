@@ -247,17 +247,10 @@ def test_one_guards_what_was_bought_after_an_exit_of_all_had_begun_to_rest(m):
     assert m.answer(stop("s", m.position(), quantity="0.5")) == ("accepted", None)
 
 
-def test_none_is_placed_for_what_is_to_be_closed_at_once(m):
-    step = next_step(
-        m.position().evolve(closing=ExitReason.CLOSE),
-        m.book,
-        [],
-        ProtectTerms(),
-        RULES,
-        NOW,
-        locking=Locking(),
-    )
-    assert step.do is Do.NOTHING
+def test_one_is_placed_for_what_is_to_be_closed_at_once_too(m):
+    """That is the scanner's business, and it may be dead."""
+    position = m.position().evolve(closing=ExitReason.CLOSE)
+    assert next_step(position, m.book, [], ProtectTerms(), RULES, NOW, locking=Locking()).do is Do.PLACE
 
 
 def test_the_smallest_stop_limit_is_worth_enough_at_its_limit(m):
