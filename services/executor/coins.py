@@ -4,7 +4,7 @@
 a list of trades are never of one moment; and only sales since the balance was last seen to be enough are looked at.
 
 What may be sold at once is what was free when the balances were read last, and what was bought since. Where an order of ours has ended
-since, which may have locked coins, an exit has them read once more.
+since, which may have locked coins, an exit has them read once more; it waits a second for that, and no longer.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,6 +22,8 @@ from holdfast.venues.port import VenuePosition
 from services.executor.guard import ASK_AGAIN_MS, Guard, Key
 
 SKEW_MS = 2_000
+LOOK_MS = 1_000
+"""So long an exit waits for the balances; then what the ledger holds counts, whatever keeps them from being read."""
 
 
 class Coins:
@@ -40,9 +42,10 @@ class Coins:
         self._moves: dict[Key, int] = {}
         """How often something of ours has moved at a venue; `_read_after` says which of that the balances are of."""
         self._read_after: dict[Key, int] = {}
-        self._freed: set[Key] = set()
-        """Where an order of ours has ended that may have locked coins, and the balances were not read since."""
-        self._wanted: set[Key] = set()
+        self._freed: set[tuple[Key, str]] = set()
+        """Coins of which an order of ours has ended that may have locked them, and the balances were not read since."""
+        self._wanted: dict[Key, int] = {}
+        """Where somebody waits for the balances, and since when, monotonic ms."""
         self._failed: dict[Key, int] = {}
         """Where the balances could not be read, and since when, monotonic ms: until they are, no entry passes."""
 
@@ -54,7 +57,8 @@ class Coins:
     async def read(self, key: Key) -> None:
         """The balances. First, because what is sold between the two reads must not look like coins that are gone."""
         self._balances.pop(key, None)
-        self._freed.discard(key)
+        self._freed = {one for one in self._freed if one[0] != key}
+        self._wanted.pop(key, None)
         self._read_at[key], self._read_after[key] = self._clock.wall_ms(), self._moves.get(key, 0)
         self._held[key] = quantities_at(self._view, key)
         found = await self._guard.read(key, "balances", self._guard.remotes[key].balances())
@@ -115,25 +119,24 @@ class Coins:
             self._moves[key] = self._moves.get(key, 0) + 1
         for row in update.orders:
             if row.role is not Role.ENTRY and not row.is_live and self.are_at((row.account, row.exchange)):
-                self._freed.add((row.account, row.exchange))
+                self._freed.add(((row.account, row.exchange), base_of(row.symbol)))
 
     def start_again(self) -> None:
         """The view was loaded afresh: what has moved meanwhile is not known."""
         self._balances.clear()
 
-    def must_look(self, key: Key) -> bool:
-        """Whether coins have been freed since the balances were read; then they are to be read at once."""
-        if key in self._freed:
-            self._wanted.add(key)
-        return key in self._freed
+    def must_look(self, key: Key, symbol: str) -> bool:
+        """Whether its coins have been freed since the balances were read; then those are to be read at once, and are waited for."""
+        if (key, base_of(symbol)) not in self._freed:
+            return False
+        now = self._clock.monotonic_ms()
+        return now - self._wanted.setdefault(key, now) < LOOK_MS
 
     def wanted(self, keys: Collection[Key]) -> list[Key]:
         """Those of *keys* whose balances somebody waits for, or could not be read a moment ago; whoever asks reads them."""
         late = self._clock.monotonic_ms() - ASK_AGAIN_MS
         failed = {key for key, at in self._failed.items() if at <= late}
-        found = [key for key in keys if key in self._wanted or key in failed]
-        self._wanted.difference_update(found)
-        return found
+        return [key for key in keys if key in self._wanted or key in failed]
 
     def room(self, key: Key, row: PositionRow) -> Decimal | None:
         """How much of a position the free coins let be sold, what our own orders lock included; None: not known as of now."""
@@ -144,7 +147,7 @@ class Coins:
     def sellable(self, key: Key, row: PositionRow) -> Decimal:
         """What of a position may be sold at once: not what others have put on orders. As the balances were read last, and bought since."""
         balances = self._balances.get(key)
-        if balances is None or key in self._freed:
+        if balances is None or (key, base_of(row.symbol)) in self._freed:
             return row.quantity
         free = balances.get(base_of(row.symbol), (ZERO, ZERO))[0]
         free = add(free, max(ZERO, sub(row.quantity, self._held[key].get(row.symbol, ZERO))))

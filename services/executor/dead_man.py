@@ -5,9 +5,10 @@ and cancels when it is not told anew; it is told at a third of the time. It canc
 set only where nothing but entries of ours rests: a stop, an exit that waits at a price, or an order of somebody else takes it back.
 What is not known counts as set: so it is taken back before such an order can be hit by what another life has set.
 
-Nothing waits for it: orders and cancels go out in a lane of their own, and a switch that cannot be set is told, and stops nobody.
+Nothing waits for it, and it waits for nothing: it has a part of the lane for itself. A switch that cannot be set is told, and stops nobody.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -74,12 +75,16 @@ class DeadMan:
         by_symbol = venue.switch is Switch.SYMBOL
         places = {row.symbol for row in rows} if by_symbol else {WHOLE}
         places |= {place for one, place in self._switches if one == key}
+        asked = []
         for place in sorted(places):
             mine = [row for row in rows if place in (WHOLE, row.symbol)]
             others = [symbol for symbol in strangers if place in (WHOLE, symbol)]
             switch = self._switches.setdefault((key, place), _Set(until=began + self._after_ms[key[0]]))
             switch.hindered = _hindered(mine, others)
-            await self._decide(key, venue, place, switch, mine)
+            asked.append(self._decide(key, venue, place, switch, mine))
+        await asyncio.gather(
+            *asked
+        )  # at once: what does not answer holds the reads up, but no longer than one of them
 
     async def _decide(
         self, key: Key, venue: Remote, place: str, switch: _Set, rows: Sequence[OrderRow]

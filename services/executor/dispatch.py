@@ -279,8 +279,8 @@ class Dispatcher:
         ):
             del self._sent[oldest[0]]
 
-    async def cancel_due(self, keys: Collection[Key]) -> list[Outgoing]:
-        """Ask the venues *keys* for the cancels that the ledger wants; again while the order stays CANCELING."""
+    async def cancel_due(self, keys: Collection[Key], *, poll: bool = True) -> list[Outgoing]:
+        """Ask the venues *keys* for the cancels that the ledger wants; again while the order stays CANCELING. *poll*: and what became of them."""
         now = self._clock.monotonic_ms()
         groups: dict[Key, list[OrderRow]] = {}
         for order_id in [key for key, due in self._cancels.items() if due <= now]:
@@ -298,7 +298,8 @@ class Dispatcher:
             for outcome in outcomes or ():
                 if outcome.kind is not OutcomeKind.ACCEPTED:
                     self.look_up_soon(outcome.order_id)
-            outputs += self.take_events(await self._guard.read(key, "poll", venue.poll(now_ms=wall)))
+            if poll:
+                outputs += self.take_events(await self._guard.read(key, "poll", venue.poll(now_ms=wall)))
         return outputs
 
     async def look_up_due(self, keys: Collection[Key]) -> list[Outgoing]:

@@ -16,7 +16,6 @@ from holdfast.runtime.clock import Clock
 from services.executor.guard import Guard, Key
 from services.executor.owed import Owed
 
-PAPER = "paper"
 WEEK_MS = 7 * 24 * 3600 * 1000
 OVERLAP_MS = 3_600_000
 """How late funding may come to light."""
@@ -55,14 +54,20 @@ class Funding:
 
     def hear(self, trades: Iterable[Trade]) -> None:
         """Positions that have closed, before our time too: whoever saw them open may not have read what was due last."""
+        old = self._clock.wall_ms() - WEEK_MS
+        for known in self._held.values():  # in place: they may be read just now
+            for name in [name for name, one in known.items() if one.until < old]:
+                del known[name]
         for trade in trades:
             key, closed = (trade.account, trade.exchange), trade.closed_at
-            if trade.exchange == PAPER or closed < self._began - WEEK_MS:
+            venue = self._guard.remotes.get(key)
+            if key not in self._guard.closed and (venue is None or not venue.pays_funding):
+                continue  # on paper, at another executor's, or where there is none
+            if closed < self._began - WEEK_MS:
                 continue
             held = self._held.setdefault(key, {})
-            known = held.get(trade.position_id)
-            if known is not None:
-                known.until = max(known.until, closed)
+            if (before := held.get(trade.position_id)) is not None:
+                before.until = max(before.until, closed)
                 continue
             held[trade.position_id] = _Held(trade.symbol, trade.leg, trade.opened_at, closed)
             if closed < self._began:

@@ -138,7 +138,8 @@ class Intake:
         """Whether it is too early to propose it: what it replaces is on its way itself, or how much is free is being read."""
         if intent.replaces is not None:
             return intent.replaces in self._desk.pending
-        return self._way_out.must_look((intent.account, intent.exchange))
+        symbol = self._desk.pending[intent.id].reserve.symbol
+        return self._way_out.must_look((intent.account, intent.exchange), symbol)
 
     def _again(self, intent: OrderIntent, content: str) -> OrderReserve | None:
         """The proposal of what waits for an order to end, as it would be now: the price has moved on, and so has time."""

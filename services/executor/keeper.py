@@ -171,15 +171,17 @@ class Keeper:
     def _again(self, reserve: OrderReserve, rules: Rules) -> OrderReserve | None:
         """An exit of ours, on spot, as it would be now: it may have waited for the stop to end, and that may have filled."""
         key, order = (reserve.account, reserve.exchange), reserve.order
-        if order is None or self._way_out.must_look(key):
+        if order is None or self._way_out.must_look(key, reserve.symbol):
             return None
         asked = self._desk.asked.get(order.order_id)
         if asked is not None:
             asked.deadline = self._clock.monotonic_ms() + self._desk.send_within_ms
         order = order.evolve(quantity=None, send_by=self._clock.wall_ms() + self._desk.send_within_ms)
-        return self._fitted(
-            reserve.evolve(order=order), rules, self._view.positions.get(order.position_id or "")
-        )
+        now = reserve.evolve(order=order, epoch=self._epoch(reserve.account))
+        found = self._fitted(now, rules, self._view.positions.get(order.position_id or ""))
+        if found.order is None:
+            self._desk.asked.pop(order.order_id, None)
+        return found
 
     def _fitted(self, reserve: OrderReserve, rules: Rules, position: PositionRow | None) -> OrderReserve:
         """*reserve* of an exit, as the venue takes it; dust is refused."""

@@ -69,12 +69,32 @@ class Lane:
             await self._clock.sleep(ASK_EVERY_S)
 
     async def send(self, publish: Publish, executor: Executor) -> None:
-        """Send what the ledger shows as reserved, as soon as it does."""
+        """Send what the ledger shows as reserved, as soon as it does; what is read after that the next send does not wait for."""
+        await self._is_open.wait()
+        looking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self.news.wait()
+                self.news.clear()
+                await publish(await executor.send_in_lane(self.key))
+                if looking is not None and looking.done():
+                    looking.result()
+                    looking = None
+                looking = looking or asyncio.ensure_future(self._look(publish, executor))
+        finally:
+            if looking is not None:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+
+    async def rest(self, _: Publish, executor: Executor) -> None:
+        """Look after what rests there, each 200 ms: a dead man's switch that is to be taken back waits for no read."""
         await self._is_open.wait()
         while True:
-            await self.news.wait()
-            self.news.clear()
-            await publish(await executor.send_in_lane(self.key))
+            await executor.resting.run([self.key])
+            await self._clock.sleep(ASK_EVERY_S)
+
+    async def _look(self, publish: Publish, executor: Executor) -> None:
+        await publish(await executor.look_in_lane(self.key))
 
     async def close(self) -> None:
         """Give up an attempt that is on its way, or whose outcome nobody has taken."""

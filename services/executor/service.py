@@ -289,12 +289,9 @@ class Executor:
         return await self._show(list(unseen.values()), self._clock.wall_ms())
 
     async def _show(self, ticks: Sequence[Tick], now: int) -> list[Outgoing]:
-        outputs: list[Outgoing] = []
-        for key in self._here():
-            outputs += self.dispatcher.take_events(
-                await self.guard.read(key, "ticks", self._venues[key].on_ticks(ticks, now_ms=now))
-            )
-        return outputs
+        venues, here = self._venues, self._here()
+        found = [await self.guard.read(key, "ticks", venues[key].on_ticks(ticks, now_ms=now)) for key in here]
+        return [out for events in found for out in self.dispatcher.take_events(events)]
 
     async def on_time(self) -> list[Outgoing]:
         """Each 200 ms: publish again what nobody has confirmed, ask about what is unproven, compare."""
@@ -309,24 +306,25 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
+        await self.resting.run(self._here())
         outputs += self.intake.release() + self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
 
     async def _ask(self, keys: Sequence[Key]) -> list[Outgoing]:
         """What happened at *keys*, and whether it is as the ledger says."""
-        outputs: list[Outgoing] = []
-        for key in keys:
-            answer = self._venues[key].poll(now_ms=self._clock.wall_ms())
-            outputs += self.dispatcher.take_events(await self.guard.read(key, "poll", answer))
-        outputs += await self.dispatcher.cancel_due(keys)
+        outputs = await self._poll(keys) + await self.dispatcher.cancel_due(keys)
         outputs += await self.dispatcher.look_up_due(keys)
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
         await self.live.wallets.refresh(keys)
-        await self.resting.run(keys)
         outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
         return outputs + await self.way_out.look(keys)
+
+    async def _poll(self, keys: Sequence[Key]) -> list[Outgoing]:
+        now, venues = self._clock.wall_ms(), self._venues
+        found = [await self.guard.read(key, "poll", venues[key].poll(now_ms=now)) for key in keys]
+        return [out for events in found for out in self.dispatcher.take_events(events)]
 
     # -- lanes --------------------------------------------------------------------------------------------------------------------
 
@@ -343,7 +341,11 @@ class Executor:
 
     async def send_in_lane(self, key: Key) -> list[Outgoing]:
         """Orders and cancels of a lane: at once when it is woken."""
-        return await self._send([key])
+        return await self.dispatcher.send([key]) + await self.dispatcher.cancel_due([key], poll=False)
+
+    async def look_in_lane(self, key: Key) -> list[Outgoing]:
+        """What is read right after that: what became of cancels, and what exits wait for."""
+        return await self._poll([key]) + await self.way_out.look([key])
 
     async def ask_in_lane(self, key: Key) -> list[Outgoing]:
         """Reads of a lane, each 200 ms; its sends never wait for them."""

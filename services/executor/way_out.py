@@ -64,9 +64,9 @@ class WayOut:
         """Whether the ledger may let this order wait for what locks the coins."""
         return order.role is Role.EXIT and not order.soft and self._coins.are_at(key)
 
-    def must_look(self, key: Key) -> bool:
-        """Whether how much is free is to be read before an exit is proposed there."""
-        return self._coins.must_look(key)
+    def must_look(self, key: Key, symbol: str) -> bool:
+        """Whether how much is free is to be read before an exit of *symbol* is proposed there."""
+        return self._coins.must_look(key, symbol)
 
     async def look(self, keys: Collection[Key]) -> list[Outgoing]:
         """Read what is free where an exit waits for that, and propose the exit."""

@@ -58,3 +58,27 @@ def test_an_entry_coins_of_others_and_an_exit_of_the_scanner(live, tmp_path):
     ours = [(ask.side, ask.quantity) for ask in exchange.received if not ask.client_id.startswith("web_")]
     assert ours == [("BUY", Decimal(1)), ("SELL", Decimal("0.999"))]
     assert reconciled(live) == (0, [("0", "0", "1", "inventory")])
+
+
+def test_a_stop_rests_and_gives_way_to_a_person_who_is_not_refused(tmp_path):
+    """Nothing is set of who protects: on spot the exchange has the first word."""
+    with embedded(tmp_path / "bus") as url:
+        desk = SpotDesk(tmp_path, url)
+        desk.start()
+        desk.server.venue.dialect.adjust({"coins": {"BTC": "3"}})
+        orders, buy = desk.server.venue.exchange.orders, ("intent", "buy", BTC, "1", "--stop-loss", "90")
+
+        def stops():
+            waiting = [one.ask for one in orders.values() if one.is_open and one.ask.trigger is not None]
+            return [(ask.trigger, ask.quantity) for ask in waiting]
+
+        desk.wait(lambda: "filled 1 at" in desk.run(*buy, "--exchange", "binance").output)
+        desk.wait(lambda: stops() == [(Decimal(90), Decimal("0.999"))])
+        desk.wait(lambda: [row["stop_at_venue"] for row in desk.rows("positions")] == ["90"])
+        desk.wait(lambda: reconciled(desk)[0] == 0)
+        assert [row[3] for row in reconciled(desk)[1]] == ["same", "stop at 90"]
+        answer = desk.run("close", BTC, "--exchange", "binance").output
+        assert "filled 0.999 at" in answer, answer
+        assert stops() == []
+        desk.wait(lambda: reconciled(desk) == (0, [("0", "0", "3", "inventory")]), 30)
+        desk.stop()

@@ -131,6 +131,21 @@ async def test_of_what_closed_weeks_ago_nothing_is_read_again():
         assert asked == []
 
 
+async def test_what_has_closed_is_kept_for_a_week_and_only_where_funding_is_paid():
+    async with live_world() as world:
+        await bought(world)
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(600)
+        (trade,), funding = closed(world), world.executor.reconciler.funding
+        elsewhere = [trade.evolve(account="other", position_id=f"p{n}") for n in range(9)]
+        funding.hear([*elsewhere, *(trade.evolve(position_id=f"p{n}") for n in range(9))])
+        assert [len(held) for held in funding._held.values()] == [10], "another executor's are its own"
+        world.clock.now += 8 * DAY
+        funding.hear([])
+        assert [len(held) for held in funding._held.values()] == [0]
+
+
 @pytest.mark.parametrize("rate", ["0.0001", "-0.0002"])
 async def test_with_both_sides_open_each_is_booked_what_it_paid_or_got(rate):
     clock = HandClock()

@@ -155,8 +155,8 @@ def next_step(
     is_leaving = book is not None and book.exiting is not None
     if is_leaving and (locking is None or not locking.fits(position.quantity, own)):
         return Step(Do.NOTHING, "it is being closed")
-    if locking is not None and (locking.busy or position.closing is not None):
-        return Step(Do.NOTHING, locking.busy or "it is to be closed at once")
+    if locking is not None and locking.busy:
+        return Step(Do.NOTHING, locking.busy)
     if triggered_at is not None and own:
         if now_ms - triggered_at < terms.escalate_ms:
             return Step(Do.NOTHING, "it has triggered")
