@@ -263,3 +263,4 @@ def _lay_lanes(app: ServiceApp, lease: Lease, premises: Premises, executor: Exec
     for lane in premises.lanes:
         app.background(partial(serve, part=lane.open))
         app.background(partial(serve, part=lane.send))
+        app.background(partial(serve, part=lane.rest))

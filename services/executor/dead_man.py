@@ -5,7 +5,7 @@ and cancels when it is not told anew; it is told at a third of the time. It canc
 set only where nothing but entries of ours rests: a stop, an exit that waits at a price, or an order of somebody else takes it back.
 What is not known counts as set: so it is taken back before such an order can be hit by what another life has set.
 
-Nothing waits for it: orders and cancels go out in a lane of their own, and a switch that cannot be set is told, and stops nobody.
+Nothing waits for it, and it waits for nothing: it has a part of the lane for itself. A switch that cannot be set is told, and stops nobody.
 """
 
 import asyncio

@@ -86,6 +86,13 @@ class Lane:
                 looking.cancel()
                 await asyncio.gather(looking, return_exceptions=True)
 
+    async def rest(self, _: Publish, executor: Executor) -> None:
+        """Look after what rests there, each 200 ms: a dead man's switch that is to be taken back waits for no read."""
+        await self._is_open.wait()
+        while True:
+            await executor.resting.run([self.key])
+            await self._clock.sleep(ASK_EVERY_S)
+
     async def _look(self, publish: Publish, executor: Executor) -> None:
         await publish(await executor.look_in_lane(self.key))
 

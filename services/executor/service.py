@@ -306,6 +306,7 @@ class Executor:
             self.dispatcher.compare_soon = False
             self.reconciler.soon(AFTER_A_DOUBT_MS)
         outputs += await self._ask(self._here())
+        await self.resting.run(self._here())
         outputs += self.intake.release() + self.keeper.run() + self.marking.due()
         self.dispatcher.forget_old()
         return outputs
@@ -317,7 +318,6 @@ class Executor:
         await self.live.refresh(keys)
         outputs += await self.reconciler.run(keys)
         await self.live.wallets.refresh(keys)
-        await self.resting.run(keys)
         outputs += self.way_out.due(keys) + self.taking_in.due(keys, self.intake.epochs)
         return outputs + await self.way_out.look(keys)
 

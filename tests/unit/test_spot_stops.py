@@ -1,5 +1,6 @@
 """A stop on spot locks the coins: what the ledger records of it and of exits beside it (INV-5), and what is to be done about it next."""
 
+import sqlite3
 from decimal import Decimal as D  # noqa: N817
 
 import pytest
@@ -11,7 +12,10 @@ from holdfast.contracts.money import add
 from holdfast.domain.instruments import Instrument
 from holdfast.domain.invariants import InvariantViolation, check_book, locked, working_exits
 from holdfast.domain.protecting import Do, Locking, ProtectTerms, next_step, resting
-from tests.unit._ledger import BOOK, NOW, Mem, entry, fill, leave, move_exits, order, status
+from holdfast.store.opening import sqlite_path
+from holdfast.store.reading import SqliteReader
+from holdfast.store.verify import verify
+from tests.unit._ledger import BOOK, NOW, Desk, Mem, entry, fill, leave, move_exits, order, status
 
 RULES = Instrument("BTC/USDT", Kind.SPOT, "BTC", "USDT", "USDT", D(1), D("0.001"), D("0.1"), D("0.001"), D(5))
 SPOT = {"kind": Kind.SPOT}
@@ -151,6 +155,30 @@ def test_two_stops_or_more_than_is_held_are_a_violation(m):
     for wrong in ([row, sale], [row, row.evolve(order_id="o-2", replaces="s", displaced=True)]):
         with pytest.raises(InvariantViolation, match=r"^INV-5: "):
             check_book(book, position, wrong)
+
+
+def test_a_ledger_that_starts_again_waits_on_and_verify_finds_a_sale_beside_the_stop(tmp_path):
+    desk = Desk(tmp_path)
+    desk.run(entry("e", **SPOT), fill("t", "o-e", instrument=Kind.SPOT))
+    (position,) = desk.state.positions.values()
+    desk.run(stop("s", position), status("o-s", StatusKind.ACCEPTED))
+    desk.run(out("x"))
+    desk.restart()
+    desk.run(out("x"), status("o-s", StatusKind.CANCELED, filled_quantity="0.3"))
+    desk.restart()
+    desk.run(out("x"), fill("ts", "o-s", "sell", "0.3", "90", instrument=Kind.SPOT), out("x"))
+    (sale,) = desk.state.live_orders(BOOK)
+    assert (sale.intent_id, sale.quantity) == ("x", D("0.7"))
+    desk.check()
+    desk.close()
+    with sqlite3.connect(sqlite_path(tmp_path)) as store:
+        store.execute(
+            "UPDATE orders SET live = 1, state = 'open', body = replace(body, '\"state\":\"canceled\",', '\"state\":\"open\",') WHERE role = 'protect'"
+        )
+    store.close()
+    with SqliteReader(sqlite_path(tmp_path)) as store:
+        (check,) = [check for check in verify(store) if check.check == "invariants"]
+    assert "exits of 0.7 and stops of 0.7 work against a position of 0.7" in check.problems[0]
 
 
 ACTS = st.lists(
