@@ -331,7 +331,7 @@ class Dispatcher:
         if shown is None:
             return []
         found = [order_id for order_id in order_ids if shown.get(order_id) is not None]
-        trades = await self._guard.read(key, "trades", venue.trades_of(found)) if found else []
+        trades = await self._guard.read(key, "look-up", venue.trades_of(found)) if found else []
         if trades is None:
             return []
         outputs = self._owed.history(trades, self._view.orders, self._clock.monotonic_ms())

@@ -14,7 +14,7 @@ from holdfast.domain.view import LedgerView
 from holdfast.runtime.clock import Clock
 from holdfast.runtime.settings import Settings
 from holdfast.venues.port import VenueOrder
-from services.executor.dead_man import DeadMan
+from services.executor.dead_man import SLACK_MS, DeadMan
 from services.executor.dispatch import Dispatcher
 from services.executor.guard import Guard, Key
 from services.executor.reconcile import Reconciler
@@ -52,7 +52,10 @@ class Resting:
         """The end of *row* as the venue shows it. One that was canceled after its time, and for nothing else that we know of, is expired."""
         if order.state is not OrderState.CANCELED or row.role is not Role.ENTRY or row.code in CANCEL_ASKED:
             return order
-        if row.good_till is not None and (order.changed_at or self._clock.wall_ms()) >= row.good_till:
+        ended = (
+            order.changed_at + SLACK_MS if order.changed_at else self._clock.wall_ms()
+        )  # by its clock, which differs
+        if row.good_till is not None and ended >= row.good_till:
             why = f"{order.evidence}, after its good_till {row.good_till}"
             return replace(order, state=OrderState.EXPIRED, code=Code.UNFILLED, evidence=why)
         return self.dead_man.explained(row, order)

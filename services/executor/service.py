@@ -164,6 +164,7 @@ class Executor:
         self.keeper.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
+        self.desk.start_again()
         self.reconciler.start_again()
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)

@@ -188,7 +188,9 @@ async def fired(desk: Desk, price: int = 90):  # type: ignore[no-untyped-def]
     return intent
 
 
-async def test_silence_repeats_the_very_same_intent_and_after_long_silence_a_fresh_one() -> None:
+async def test_silence_repeats_the_very_same_intent_and_after_long_silence_a_fresh_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """The same id cannot count twice; but an id that was answered to a killed scanner is answered no more."""
     desk = Desk(position())
     first = await fired(desk)
@@ -199,6 +201,7 @@ async def test_silence_repeats_the_very_same_intent_and_after_long_silence_a_fre
     assert len({one.id for one in later}) == 3
     assert {one.attempt for one in later} == {1}
     assert len({(one.id, intent_digest(one)) for one in later}) == 3, "one id, one content"
+    assert caplog.text.count("sent again") == 4, "ever more seldom"
 
 
 async def test_an_answer_to_any_of_the_repetitions_is_heard() -> None:

@@ -291,6 +291,15 @@ def test_one_that_was_taken_away_on_purpose_is_not_missed():
     assert clock.unprotected_ms("p", T0 + 9_000) == 100
 
 
+def test_of_one_that_has_closed_before_anybody_looked_nothing_is_kept():
+    clock = ProtectionClock(T0)
+    clock.hear([stop_is(OrderState.RESERVED, T0 + 100), stop_is(OrderState.OPEN, T0 + 200)])
+    gone = position("p", quantity=D(0))
+    clock.hear([stop_is(OrderState.CANCELING, T0 + 300, gone, code=Code.POSITION_GONE)])
+    clock.hear([stop_is(OrderState.CANCELED, T0 + 400, code=Code.POSITION_GONE)])
+    assert clock._bare == {}
+
+
 def test_it_counts_from_the_record_until_it_is_first_armed():
     clock = ProtectionClock(T0 - 1)
     assert see(clock, T0 + 500, None) == 500

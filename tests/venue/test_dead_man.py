@@ -1,5 +1,7 @@
 """Entries that rest while nobody is here: the exchange's dead man's switch, set, set anew, taken back; and `good_till`."""
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.contracts.codes import Code, OrderState
@@ -178,8 +180,16 @@ async def test_an_entry_whose_time_has_come_is_canceled_and_told_as_expired(wire
         (order,) = await resting(world, good_till=world.clock.now + 20_000)
         await world.pass_time(15_000, step=1_000)
         assert order.is_open
+        till, explained, told = world.order().good_till, world.executor.resting.explained, []
+
+        def behind(row, shown):
+            told.append(shown.changed_at)
+            return explained(row, replace(shown, changed_at=min(shown.changed_at, till - 900)))
+
+        world.executor.dispatcher.explained = behind  # the exchange's clock is
         await world.pass_time(10_000, step=500)
         assert not order.is_open
+        assert min(told) > 0
         (row,) = world.ledger.known.orders.values()
         assert (row.state, row.code) == (OrderState.EXPIRED, Code.UNFILLED)
 

@@ -96,6 +96,15 @@ async def test_on_a_symbol_to_be_flattened_it_is_closed_at_market_through_a_refu
         assert trade.exit_reason is ExitReason.FLATTEN
 
 
+async def test_ours_is_not_flattened_whatever_its_intent_calls_itself():
+    async with live_world(flatten=["BTC/USDT"]) as world:
+        await world.price("42000")
+        await world.give(world.buy("0.1", id="q-1"))
+        await world.settle()
+        await world.pass_time(2_000)
+        assert world.ours() == {"BTC/USDT": D("0.1")}
+
+
 async def test_what_would_be_mixed_with_ours_is_not_flattened():
     async with live_world(flatten=["BTC/USDT"]) as world:
         await bought(world)

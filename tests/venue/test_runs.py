@@ -57,6 +57,13 @@ async def test_histories_that_once_ended_badly_end_well(wire, seeds):
     assert tally.bad == 0, tally.text()
 
 
+async def test_a_history_with_stops_on_spot_that_once_ended_badly_ends_well():
+    """A look-up whose trades could not be read, and that nobody had reason to repeat, kept entries out for up to a minute."""
+    tally = Tally()
+    await several([50009], 50, tally.take, "kraken", stops=True)
+    assert tally.bad == 0, tally.text()
+
+
 @pytest.mark.parametrize("naive", ["every error is a refusal", "every error is a refusal, and is sent again"])
 async def test_reading_an_exception_as_a_refusal_is_noticed(monkeypatch, naive):
     """What the manual of the library suggests: ExchangeError means that the same input gives the same error."""

@@ -110,6 +110,8 @@ class ProtectionClock:
             for position in update.positions:
                 if not position.is_open and position.position_id in self._bare:
                     self._end_gap(position.position_id, update.at)
+                    if position.position_id not in self._measured:  # closed before anybody looked
+                        del self._bare[position.position_id]
 
     def _hear_stop(self, position_id: str, row: OrderRow) -> None:
         if position_id not in self._bare and (not row.is_live or row.code is Code.POSITION_GONE):

@@ -107,8 +107,8 @@ def _quarantine(state: LedgerState, fill: Fill, change: Change, now_ms: int) -> 
 
 
 def came_from_quarantine(position: PositionRow) -> bool:
-    """Whether the fill that opened it was taken in from quarantine."""
-    return (position.correlation_id or "").startswith(IN_QUARANTINE)
+    """Whether the fill that opened it was taken in from quarantine; an intent may name itself as it likes."""
+    return position.intent_id is None and (position.correlation_id or "").startswith(IN_QUARANTINE)
 
 
 def taken_in(row: QuarantineRow, now_ms: int) -> Fill:
