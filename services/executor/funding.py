@@ -88,7 +88,10 @@ class Funding:
                 continue
             now, known = self._clock.wall_ms(), list(held.values())
             since, before = self._since(key, now), self._read.get(key)
-            self._due[key], self._read[key] = mono + EVERY_MS, now  # first: what is heard meanwhile takes them back
+            self._due[key], self._read[key] = (
+                mono + EVERY_MS,
+                now,
+            )  # first: what is heard meanwhile takes them back
             fills = await self._guard.read(key, "funding", venue.funding_since(since))
             if fills is None:
                 self._due[key] = mono + AGAIN_MS
