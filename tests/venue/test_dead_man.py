@@ -130,6 +130,15 @@ async def test_a_switch_that_cannot_be_set_is_told_and_stops_neither_entries_nor
         assert world.ours() == {}
 
 
+async def test_a_market_that_is_gone_is_told_and_ends_nobody():
+    async with live_world(dead_man_s=30) as world:
+        await resting(world)
+        del world.venue._theirs["BTC/USDT"]
+        await world.price("42000")
+        await world.pass_time(12_000, step=1_000)
+        assert any("no such market" in text for text in world.executor.heartbeat()["warnings"])
+
+
 async def test_a_stop_takes_it_back_before_it_could_be_hit():
     async with live_world(protect="both", dead_man_s=30) as world:
         await resting(world, stop_loss="30000")
