@@ -175,7 +175,9 @@ class Chase:
                 close_intent(position, pursuit, self._clock.wall_ms(), salt), position.quantity, steady
             )
         elif step.do is Do.REPEAT and pursuit.intent is not None:
-            if pursuit.silences & (pursuit.silences + 1) == 0:  # one that waits on spot may stay unanswered for long
+            if (
+                pursuit.silences & (pursuit.silences + 1) == 0
+            ):  # one that waits on spot may stay unanswered for long
                 log.warning("exit of %s: no answer from the ledger; sent again", position_id)
             again = pursuit.intent
             if pursuit.needs_fresh_id:
