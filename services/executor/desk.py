@@ -23,7 +23,8 @@ LONGEST_WAIT_MS = 60_000
 GIVE_UP_ROOM_MS = 30_000
 """A proposal that stays unanswered for this long no longer keeps its batch in the door; it is still published again."""
 WAITING_AGAIN_MS = 400
-"""How often the ledger is asked whether what is waited for has ended, beside the moment in which it is seen to."""
+"""How soon the ledger is asked whether what is waited for has ended, beside the moment in which it is seen to: twice as long after each time."""
+LONGEST_WAITING_MS = 5_000
 SLOW_ANSWER_MS = 10_000
 """An intent that has no answer for this long is worth a warning."""
 KEEP_ASKED_MS = 30_000
@@ -149,6 +150,11 @@ class Desk:
             for out in self._remade(one, mono_ms)
         ]
 
+    def start_again(self) -> None:
+        """The view was loaded afresh: what was waited for may have ended unseen."""
+        for name in self._waiting:
+            self.pending[name].times = 1
+
     def closing(self) -> set[str]:
         """Books of which an exit may be waiting for something to end."""
         if not self._waiting:
@@ -190,8 +196,11 @@ class Desk:
         again: list[Outgoing] = []
         for pending in self.pending.values():
             if pending.remake is not None:
-                if mono_ms - pending.published >= WAITING_AGAIN_MS:
-                    again += self._remade(pending, mono_ms)
+                longest = LONGEST_WAITING_MS
+                if mono_ms - pending.published >= min(patience_ms(WAITING_AGAIN_MS, pending.times), longest):
+                    found = self._remade(pending, mono_ms)
+                    pending.times = pending.times + 1 if found else 1
+                    again += found
             elif mono_ms - pending.published >= patience_ms(self.resend_after_ms, pending.times):
                 pending.published, pending.times = mono_ms, pending.times + 1
                 self._renew(pending, mono_ms, wall_ms)

@@ -138,7 +138,7 @@ class Executor:
             news.set()
 
     def _objection(self, key: tuple[str, str], book: str) -> tuple[Code, str] | None:
-        return self.guard.objection(key) or self.reconciler.objection(book)
+        return self.guard.objection(key) or self.reconciler.objection(book) or self.taking_in.objection(key, book)  # fmt: skip
 
     def _bus_objection(self) -> tuple[Code, str] | None:
         full = self._bus_fullness_pct()
@@ -164,6 +164,7 @@ class Executor:
         self.keeper.load()
         self.owed.start_again(view.orders)
         self.guard.start_again()
+        self.desk.start_again()
         self.reconciler.start_again()
         for row in list(view.orders.values()):
             self.dispatcher.take_row(row, fresh=True)

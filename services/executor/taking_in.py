@@ -10,7 +10,7 @@ Nothing is remembered: what is in quarantine, and which position came from there
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast.contracts.codes import ExitReason, Role
+from holdfast.contracts.codes import Code, ExitReason, Role
 from holdfast.contracts.messages import OrderRequest, OrderReserve
 from holdfast.contracts.rows import PositionRow, QuarantineRow, book_id
 from holdfast.contracts.wire import Outgoing, digest
@@ -86,6 +86,21 @@ class TakingIn:
                 continue
             if came_from_quarantine(position) and not self._view.live_orders(position.book_id, Role.EXIT):
                 yield position
+
+    def objection(self, key: Key, book: str) -> tuple[Code, str] | None:
+        """Why no entry may be opened on *book*: what it holds is to be closed, and ours would be closed with it."""
+        one, position = self._accounts.get(key[0]), self._view.position(book)
+        if (
+            one is None
+            or position is None
+            or position.symbol not in one.flatten
+            or not came_from_quarantine(position)
+        ):
+            return None
+        return (
+            Code.EXIT_IN_PROGRESS,
+            f"[account.{key[0]}] flatten: what others opened on {book} is being closed",
+        )
 
     def _close(self, key: Key, position: PositionRow, epoch: int, mono: int) -> list[Outgoing]:
         before, rules = (

@@ -1,7 +1,8 @@
 """`kill -9`, for real: executors as processes, dead behind the numbered steps of docs/order-life.md, one after another at one ledger and one
 simulated venue. Whoever comes next finds out what is true.
 
-    PYTHONPATH=libs:. python -m tests.venue._kills      every step, entry and exit: a few minutes
+    PYTHONPATH=libs:. python -m tests.venue._kills             every step, entry and exit: a few minutes
+    PYTHONPATH=libs:. python -m tests.venue._kills binance     on spot, where each exit has a stop give way first
 """
 
 import asyncio
@@ -36,10 +37,12 @@ from tests.venue._stage import KEY, SECRET, quote
 from venue_sim.faults import Fault, Kind
 from venue_sim.server import Server
 
-EXCHANGE = "binanceusdm"
+FUTURES = "binanceusdm"
 BIDS = {"BTC/USDT": "42000", "ETH/USDT": "2500", "SOL/USDT": "100"}
 SIZES = {"BTC/USDT": "0.1", "ETH/USDT": "1", "SOL/USDT": "10"}
-ORDER = ("POST", "/fapi/v1/order")
+ORDER = {FUTURES: ("POST", "/fapi/v1/order"), "binance": ("POST", "/api/v3/order")}
+FEE = {FUTURES: Decimal(0), "binance": Decimal("0.001")}
+"""Of a purchase, taken in coins."""
 NOT_YET = {"venue_unreadable", "no_price", "stale_price"}
 """Why an entry is refused right after a start."""
 NEVER_SENT = (2, 3, 4)
@@ -85,7 +88,8 @@ class Executors:
 
 
 class World:
-    def __init__(self, bus, pipeline, server, executors):
+    def __init__(self, bus, pipeline, server, executors, wire):
+        self.wire = wire
         self.bus, self.pipeline, self.server, self.executors = bus, pipeline, server, executors
         self._wishes, self.is_over = 0, False
         self.results = {}
@@ -130,7 +134,7 @@ class World:
         *until*: what else ends the asking, once it is true.
         """
         self._wishes += 1
-        wish = {"symbol": symbol, "exchange": EXCHANGE}
+        wish = {"symbol": symbol, "exchange": self.wire}
         wish |= {"action": "close"} if is_exit else {"side": "buy", "quantity": SIZES[symbol]}
         if is_limit:  # one that is taken at once, and says that it rests first
             price = Decimal(BIDS[symbol]) * (Decimal("0.99") if is_exit else Decimal("1.01"))
@@ -163,22 +167,41 @@ class World:
             await executors.dies()
         else:
             await executors.live()
-            asked, taken = self.server.venue.log.count(ORDER), self.taken()
-            fault = Fault(Kind.DELAYED, *ORDER, delay_ms=700) if step == 5 else Fault(Kind.NO_ANSWER, *ORDER)
+            order = ORDER[self.wire]
+            asked, taken = self.server.venue.log.count(order), self.taken()
+            fault = Fault(Kind.DELAYED, *order, delay_ms=700) if step == 5 else Fault(Kind.NO_ANSWER, *order)
             self.server.venue.faults.arm(fault)
 
             def is_there():
                 if step == 5:
-                    return self.server.venue.log.count(ORDER) > asked
+                    return self.server.venue.log.count(order) > asked
                 return self.taken() > taken
 
             intent = await self.wish(symbol, is_exit=is_exit, until=is_there)
             await wait_until(is_there, "the request at the venue", 60)
             await executors.kill()
             self.server.venue.faults.clear()
-        if step not in NEVER_SENT:
-            self.expected[symbol] += -self.expected[symbol] if is_exit else Decimal(SIZES[symbol])
+        if step not in self.never_sent(is_exit=is_exit):
+            self.expected[symbol] += -self.expected[symbol] if is_exit else self.size(symbol)
         return intent
+
+    def size(self, symbol):
+        """What an entry leaves in the books."""
+        return Decimal(SIZES[symbol]) * (1 - FEE[self.wire])
+
+    def never_sent(self, *, is_exit):
+        """On spot an exit waits for the stop, so what was published of it is no reservation: it comes again."""
+        return NEVER_SENT[1:] if is_exit and self.wire != FUTURES else NEVER_SENT
+
+    def is_guarded(self, symbol):
+        """Whether a stop rests; on futures nobody waits for it."""
+        if self.wire == FUTURES:
+            return True
+        name = symbol.replace("/", "")
+        return any(
+            one.is_open and one.ask.trigger is not None and one.ask.symbol == name
+            for one in self.exchange.orders.values()
+        )
 
     async def settled(self, intents):
         """Every one of *intents* has come to its end."""
@@ -193,10 +216,17 @@ class World:
         """Whoever comes next may be asked for an entry before it has read the account; then it says so, and nothing is held."""
         result = self.results[intent]
         if result.status == "blocked" and result.code in NOT_YET:
-            self.expected[symbol] -= Decimal(SIZES[symbol])
+            self.expected[symbol] -= self.size(symbol)
 
     def held(self):
         found = {symbol: Decimal(0) for symbol in BIDS}
+        if self.wire != FUTURES:
+            for trade in self.exchange.trades:
+                bought = trade.quantity - (trade.fee if trade.side == "BUY" else 0)
+                found[f"{trade.symbol.removesuffix('USDT')}/USDT"] += (
+                    bought if trade.side == "BUY" else -bought
+                )
+            return found
         for (symbol, _), position in self.exchange.account.positions.items():
             found[f"{symbol.removesuffix('USDT')}/USDT"] += position.quantity
         return found
@@ -223,8 +253,8 @@ async def _bus(url):
 
 
 @asynccontextmanager
-async def _server():
-    server = Server(SystemClock(), key=KEY, secret=SECRET)
+async def _server(wire):
+    server = Server(SystemClock(), key=KEY, secret=SECRET, dialect=wire)
     await server.start()
     try:
         yield server
@@ -233,13 +263,13 @@ async def _server():
 
 
 @asynccontextmanager
-async def world(tmp_path):
+async def world(tmp_path, wire=FUTURES):
     for name, text in (("key", KEY), ("secret", SECRET)):
         write_secret(tmp_path / name, text)
     with embedded(tmp_path / "bus") as url:
-        async with _server() as server, _bus(url) as bus:
+        async with _server(wire) as server, _bus(url) as bus:
             account = {
-            "mode": "live", "exchange": EXCHANGE, "symbols": list(BIDS), "max_notional": "1000000", "daily_loss": "100000",
+            "mode": "live", "exchange": wire, "symbols": list(BIDS), "max_notional": "1000000", "daily_loss": "100000",
             "key_file": str(tmp_path / "key"), "secret_file": str(tmp_path / "secret"), "url": server.url,
         }  # fmt: skip
             pipeline = Pipeline(bus, tmp_path / "data", LEDGER, live=True, account={"main": account})
@@ -250,7 +280,7 @@ async def world(tmp_path):
                 sys.executable, "-m", "tests.venue._mortal", str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )  # fmt: skip
                 executors = Executors(process)
-                stage = World(bus, pipeline, server, executors)
+                stage = World(bus, pipeline, server, executors, wire)
                 beside = [
                     asyncio.create_task(stage.market()),
                     asyncio.create_task(executors.listen()),
@@ -270,16 +300,19 @@ async def world(tmp_path):
 async def play(stage, steps, *, is_exit):
     """The executor dies behind each of *steps*; after each, what is there is what should be."""
     symbols, open_still = itertools.cycle(BIDS), []
-    last = [step for step in steps if step in NEVER_SENT][-1:]
+    never_sent = stage.never_sent(is_exit=is_exit)
+    last = [step for step in steps if step in never_sent][-1:]
     for step in steps:
         symbol = next(symbols)
-        if is_exit and not stage.expected[symbol]:
+        if is_exit and not (stage.expected[symbol] and stage.is_guarded(symbol)):
             await stage.executors.live()
-            await stage.settled([await stage.wish(symbol, is_exit=False)])
-            stage.expected[symbol] += Decimal(SIZES[symbol])
+            if not stage.expected[symbol]:
+                await stage.settled([await stage.wish(symbol, is_exit=False)])
+                stage.expected[symbol] += stage.size(symbol)
+            await wait_until(lambda symbol=symbol: stage.is_guarded(symbol), "a stop at the venue", 60)
             await stage.executors.kill()
         open_still.append(await stage.dies_behind(step, symbol, is_exit=is_exit))
-        if step in NEVER_SENT and [step] != last:
+        if step in never_sent and [step] != last:
             continue
         await stage.executors.live()
         await stage.settled(open_still)
@@ -290,10 +323,10 @@ async def play(stage, steps, *, is_exit):
         await stage.is_true()
 
 
-async def _play_all():
+async def _play_all(wire=FUTURES):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        async with world(Path(folder)) as stage:
+        async with world(Path(folder), wire) as stage:
             for is_exit in (False, True):
                 await play(stage, (*NEVER_SENT, 1, 5, 6, 7, 8, 9, 10, 11), is_exit=is_exit)
             seconds = time.monotonic() - started
@@ -303,4 +336,4 @@ async def _play_all():
 
 
 if __name__ == "__main__":
-    asyncio.run(_play_all())
+    asyncio.run(_play_all(*sys.argv[1:]))

@@ -96,6 +96,17 @@ async def test_on_a_symbol_to_be_flattened_it_is_closed_at_market_through_a_refu
         assert trade.exit_reason is ExitReason.FLATTEN
 
 
+async def test_while_something_is_to_be_flattened_nothing_of_ours_is_added_to_it():
+    async with live_world(flatten=["BTC/USDT"]) as world:
+        by_hand(world, "BUY", "0.2")
+        world.server.venue.faults.arm(Fault(Kind.RATE_LIMITED, "POST", "/fapi/v1/order", times=10_000))
+        await minutes(world)
+        assert (world.ours(), quarantine(world)) == ({"BTC/USDT": D("0.2")}, [])
+        await world.price("42000")
+        await world.give(world.buy("0.1"))
+        assert (world.refusal().code, "flatten" in world.refusal().reason) == (Code.EXIT_IN_PROGRESS, True)
+
+
 async def test_ours_is_not_flattened_whatever_its_intent_calls_itself():
     async with live_world(flatten=["BTC/USDT"]) as world:
         await world.price("42000")

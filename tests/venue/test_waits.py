@@ -24,6 +24,22 @@ async def test_while_the_lane_hangs_in_a_read_an_exit_is_proposed_all_the_same()
         assert "out" in [reserve.intent_id for reserve in world.of(OrderReserve)]
 
 
+async def test_while_the_ledger_is_silent_the_bus_is_not_filled_with_an_exit_that_may_wait():
+    async with guarded("binance") as world:
+        await opened(world)
+        await world.give_exits(world.close(id="out"))
+        for _ in range(300):
+            await world.time(400)
+        asked = [reserve for reserve in world.of(OrderReserve) if reserve.intent_id == "out"]
+        assert 20 < len(asked) < 40
+        world.executor.desk.start_again()
+        await world.time(400)
+        assert (
+            len([reserve for reserve in world.of(OrderReserve) if reserve.intent_id == "out"])
+            == len(asked) + 1
+        )
+
+
 async def test_what_has_moved_of_another_coin_holds_no_exit_up():
     async with guarded("binance") as world:
         await opened(world)

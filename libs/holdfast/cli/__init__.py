@@ -5,6 +5,8 @@ import sys
 
 def main() -> None:
     """The entry point."""
+    from holdfast.runtime import early  # noqa: F401 - for what it does
+
     try:
         from holdfast.cli.main import main as run
     except ModuleNotFoundError as error:

@@ -109,6 +109,9 @@ for module in MODULES:
 
 def main() -> None:
     """The entry point."""
+    from holdfast.runtime import early  # not where tests import this module: it stops their collector
+
+    early.over()
     app()
 
 
