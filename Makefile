@@ -104,6 +104,7 @@ clean: ## remove the environment and caches; data stays
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q libs services  # once, and not in every process of the first start
 	@touch $@
 
 .venv/.exchange: requirements-exchange.lock .venv/.runtime

@@ -4,6 +4,7 @@ A gate that fails for a change that did not cause it teaches people to run it ag
 into a regression test, and `HYPOTHESIS_PROFILE=search` looks ten times as long for it.
 """
 
+import gc
 import os
 
 import pytest
@@ -13,6 +14,8 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "random"))
+
+gc.disable()  # while six thousand tests are collected nothing is garbage; see `pytest_collection_finish`
 
 LONGEST_FIRST = (
     "tests/integration/test_recipes",
@@ -33,3 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             len(LONGEST_FIRST),
         )
     )
+
+
+def pytest_collection_finish() -> None:
+    """From here on the collector works, and does not look at what was collected, again and again."""
+    gc.freeze()
+    gc.enable()

@@ -86,12 +86,21 @@ class Funding:
             held, mono = self._seen(key), self._clock.monotonic_ms()
             if mono < self._due.get(key, 0) or not held:
                 continue
-            now = self._clock.wall_ms()
-            fills = await self._guard.read(key, "funding", venue.funding_since(self._since(key, now)))
-            self._due[key] = mono + (AGAIN_MS if fills is None else EVERY_MS)
-            if fills is not None:
-                self._read[key] = now
-                for one in held.values():
+            now, known = self._clock.wall_ms(), list(held.values())
+            since, before = self._since(key, now), self._read.get(key)
+            self._due[key], self._read[key] = (
+                mono + EVERY_MS,
+                now,
+            )  # first: what is heard meanwhile takes them back
+            fills = await self._guard.read(key, "funding", venue.funding_since(since))
+            if fills is None:
+                self._due[key] = mono + AGAIN_MS
+                if before is None:
+                    self._read.pop(key, None)
+                elif key in self._read:
+                    self._read[key] = before
+            else:
+                for one in known:
                     one.was_read = True
                 ours = [
                     fill.evolve(leg=leg)

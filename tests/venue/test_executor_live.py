@@ -150,3 +150,22 @@ async def test_a_fill_that_cannot_be_read_yet_is_not_taken_for_somebody_elses():
         await world.pass_time(10_000, step=1_000)
         assert world.ours() == world.held() == {"BTC/USDT": D("0.1")}
         assert world.ledger.state.quarantine == {}
+
+
+async def test_an_order_of_a_market_that_is_no_longer_listed_stops_entries_and_no_exit():
+    async with live_world() as world:
+        await world.give(world.buy("0.1"))
+        await world.give(world.entry(symbol="ETH/USDT", side="buy", quantity="1", type="limit", price="2400"))
+        await world.settle()
+        await world.start()
+        for gone in (world.venue._theirs, world.venue._rules):
+            del gone["ETH/USDT"]
+        await world.price("42000")
+        await world.give_exits(world.entry(action="cancel", symbol="ETH/USDT"))
+        await world.pass_time(6_000, step=1_000)
+        await world.price("42000")
+        await world.give(world.buy("0.1"))
+        await world.give_exits(world.close())
+        await world.settle()
+        assert world.held() == {}
+        assert "no such market" in world.executor.heartbeat()["unreadable"]

@@ -115,6 +115,32 @@ async def test_what_was_due_right_before_a_close_is_booked_by_the_next_executor_
         assert asked == [], "known by now"
 
 
+async def test_what_is_heard_of_while_funding_is_being_read_is_read_too():
+    async with live_world() as world:
+        await bought(world)
+        await minutes(world)
+        fund(world)
+        await world.give_exits(world.close())
+        await world.settle()
+        await world.pass_time(600)  # and killed
+        world.clock.now += 2 * DAY
+        await world.start()
+        await world.price("42000")
+        await world.pass_time(1_000)
+        await bought(world)
+        await minutes(world)
+        read, funding = world.venue.funding_since, world.executor.reconciler.funding
+
+        async def late(at):
+            funding.hear(closed(world))
+            world.venue.funding_since = read
+            return await read(at)
+
+        world.venue.funding_since = late
+        await minutes(world)
+        assert paid(world) == [D("0.4200005")]
+
+
 async def test_of_what_closed_weeks_ago_nothing_is_read_again():
     async with live_world() as world:
         await bought(world)

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
+from holdfast.cli.orders import _at
 from holdfast.cli.up import banner
 from holdfast.contracts.codes import Kind, OrderType
 from holdfast.domain.protecting import Protect
@@ -90,6 +91,16 @@ def test_a_configuration_that_is_wrong_says_which_setting(tmp_path, named):
     with pytest.raises(ConfigurationError) as caught:
         settings(tmp_path, **WRONG[named])
     assert named in str(caught.value)
+
+
+def test_on_the_command_line_the_exchange_of_a_live_account_goes_without_saying(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    monkeypatch.delenv("DRY_RUN", raising=False)
+    assert _at("main", None, tmp_path, path) == "binanceusdm"
+    assert _at("main", "kraken", tmp_path, path) == "kraken"
+    assert _at("other", None, tmp_path, path) == "paper"
+    monkeypatch.setenv("DRY_RUN", "1")
+    assert _at("main", None, tmp_path, path) == "paper"
 
 
 def test_one_of_the_two_settings_without_the_other_starts_nothing(tmp_path):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.asking import on_bus
-from holdfast.cli.common import FAILED, NOT_CONFIRMED, Config, Dir, fail
+from holdfast.cli.common import FAILED, NOT_CONFIRMED, Config, Dir, fail, settings_of
 from holdfast.cli.show import Json, plain, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holdfast.bus.client import Client
     from holdfast.contracts.messages import IntentResult, OrderIntent
     from holdfast.contracts.rows import PositionRow
@@ -31,7 +33,10 @@ AsProducer = Annotated[
     ),
 ]
 Account = Annotated[str, typer.Option(help="The account.")]
-Exchange = Annotated[str, typer.Option(help="The exchange.")]
+Exchange = Annotated[
+    str | None,
+    typer.Option(help="The exchange. Default: where the account trades by the settings.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +69,7 @@ def intent(
     intent_id: Id = None,
     key: AsProducer = None,
     account: Account = "main",
-    exchange: Exchange = "paper",
+    exchange: Exchange = None,
     wait: Wait = 10,
     directory: Dir = None,
     config: Config = None,
@@ -77,7 +82,8 @@ def intent(
         "symbol": symbol, "side": side, "quantity": quantity, "quote_amount": quote, "nav_pct": nav_pct, "risk_pct": risk_pct,
         "replaces": replaces, "take_profit": take_profit, "stop_loss": stop_loss,
         "ttl_s": ttl, "exits": _pairs(exit_keys), "reduce_only": reduce_only, "type": order_type or ("limit" if price is not None else "market"), "price": price,
-        "time_in_force": time_in_force, "post_only": post_only, "strategy": strategy, "account": account, "exchange": exchange,
+        "time_in_force": time_in_force, "post_only": post_only, "strategy": strategy, "account": account,
+        "exchange": _at(account, exchange, directory, config),
     }  # fmt: skip
 
     async def work(client: "Client") -> "Answers":
@@ -86,6 +92,17 @@ def intent(
 
     made(intent_id, document)
     end(on_bus(directory, config, work, who=key), as_json=as_json)
+
+
+def _at(account: str, exchange: str | None, directory: "Path | None", config: "Path | None") -> str:
+    """*exchange*, or where the settings say that *account* trades: a live one at its exchange, every other one on paper."""
+    from holdfast.runtime.live_settings import PAPER, meant_live
+
+    if exchange is not None:
+        return exchange
+    settings = settings_of(directory, config)
+    live = {} if settings.dry_run else meant_live(settings)
+    return live[account].exchange if account in live else PAPER
 
 
 def _pairs(exit_keys: list[str] | None) -> dict[str, str] | None:
@@ -101,13 +118,13 @@ def close(
     soft: Annotated[bool, typer.Option("--soft", help="Only a signal to leave: vetoes may hold it back.")] = False,
     intent_id: Id = None,
     account: Account = "main",
-    exchange: Exchange = "paper",
+    exchange: Exchange = None,
     wait: Wait = 10,
     directory: Dir = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Close a position at market, by its symbol or its id. Never stopped by a halt or a limit."""
+    """Close a position at market, by its symbol or with --position by its id. Never stopped by a halt or a limit."""
     from holdfast.contracts.streams import ORDER_INTENT_EXIT
 
     if (symbol is None) == (position is None):
@@ -117,7 +134,7 @@ def close(
         )
     document: dict[str, Any] = {
         "action": "close", "symbol": symbol or "?", "quantity": quantity, "fraction": fraction, "account": account,
-        "exchange": exchange, "reason": "signal" if soft else "close",
+        "exchange": _at(account, exchange, directory, config), "reason": "signal" if soft else "close",
         "soft": soft,
     }  # fmt: skip
 
@@ -133,7 +150,7 @@ def cancel(
     what: Annotated[str, typer.Argument(metavar="ORDER_ID|SYMBOL", help="One order, or all entries of a symbol.")],
     intent_id: Id = None,
     account: Account = "main",
-    exchange: Exchange = "paper",
+    exchange: Exchange = None,
     wait: Wait = 10,
     directory: Dir = None,
     config: Config = None,
@@ -144,7 +161,9 @@ def cancel(
     from holdfast.contracts.streams import ORDER_INTENT_EXIT
     from holdfast.domain.instruments import canonical
 
-    document: dict[str, Any] = {"action": "cancel", "account": account, "exchange": exchange}
+    document: dict[str, Any] = {
+        "action": "cancel", "account": account, "exchange": _at(account, exchange, directory, config),
+    }  # fmt: skip
     try:
         document["symbol"] = canonical(what)
     except ContractViolation:

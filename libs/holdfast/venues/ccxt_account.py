@@ -55,7 +55,7 @@ class AccountReads(Reads):
         return hedged
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
-        await self._asked(self.clients.trade.set_leverage(leverage, self._theirs[symbol]), "leverage")
+        await self._asked(self.clients.trade.set_leverage(leverage, self._there(symbol)), "leverage")
 
     @property
     def switch(self) -> Switch:
@@ -64,7 +64,7 @@ class AccountReads(Reads):
 
     async def cancel_after(self, symbol: str, ms: int) -> None:
         """From now on it cancels what rests there of *symbol* (empty: of all) after *ms*, by its own clock, unless told anew; 0 takes it back."""
-        theirs = self._theirs[symbol] if symbol else ""
+        theirs = self._there(symbol) if symbol else ""
         await self._asked(self._ways.cancel_after(theirs, ms), "dead man's switch")
 
     async def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
@@ -135,7 +135,7 @@ class AccountReads(Reads):
         for symbol in dict.fromkeys(symbol for _, symbol in told):
             mine = [row for row, of in told if of == symbol]
             since = min(int(row["timestamp"]) for row in mine) - RATE_SLACK_MS
-            rates = await self._asked(self._ways.rates(self._theirs[symbol], since), "funding rates")
+            rates = await self._asked(self._ways.rates(self._there(symbol), since), "funding rates")
             for row in mine:
                 at = int(row["timestamp"])
                 near = [rate for when, rate in rates if abs(when - at) <= RATE_SLACK_MS]

@@ -57,6 +57,13 @@ class Reads:
         except ContractViolation:
             return None
 
+    def _there(self, symbol: str) -> str:
+        """Ccxt's name of a canonical symbol. Raises VenueUnreadable where the exchange has no such market, or no longer."""
+        found = self._theirs.get(symbol)
+        if found is None:
+            raise VenueUnreadable(f"{symbol}: {self.exchange} has no such market")
+        return found
+
     async def _asked(self, answer: Awaitable[T], what: str) -> T:
         """The answer of a read. Raises VenueUnreadable for everything that is none, in words without secrets."""
         try:
@@ -90,7 +97,7 @@ class Reads:
         now, start, anew = self._clock.wall_ms(), since, True
         if self.shows_coins:
             start, anew = self._history.start(symbols, since)
-        theirs = [self._theirs[symbol] for symbol in symbols]
+        theirs = [self._there(symbol) for symbol in symbols]
         found = await self._asked(self._ways.trades(theirs, start, now), "trades")
-        rows = {symbol: unique(found[self._theirs[symbol]]) for symbol in symbols}
+        rows = {symbol: unique(found[self._there(symbol)]) for symbol in symbols}
         return self._history.take(rows, since, now, anew=anew) if self.shows_coins else rows

@@ -139,7 +139,7 @@ class CcxtVenue(AccountReads):
         try:
             with self.clients.sending(attempt, wall=row.send_by, monotonic=deadline):
                 answer = await client.create_order(
-                    self._theirs[row.symbol],
+                    self._there(row.symbol),
                     row.type.value,
                     row.side.value,
                     canonical(row.quantity),
@@ -169,14 +169,14 @@ class CcxtVenue(AccountReads):
     async def _cancel(self, row: OrderRow) -> Outcome:
         try:
             await self._ways.cancel(
-                self._theirs[row.symbol],
+                self._there(row.symbol),
                 self._ways.named(row.order_id),
                 stop=self._ways.is_apart(row),
                 number=self._became.get(row.order_id),
             )
         except self.clients.not_found as error:
             return Outcome(row.order_id, OutcomeKind.REJECTED, Code.NO_SUCH_ORDER, described(error))
-        except self._failures as error:
+        except (*self._failures, VenueUnreadable) as error:
             return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason=described(error))
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED)
@@ -228,7 +228,7 @@ class CcxtVenue(AccountReads):
         apart = self._ways.is_apart(row)
         find = self._ways.find_stop if apart else self._ways.find
         name, since = self._ways.named(row.order_id), row.reserved_at - SKEW_MS
-        found = await self._asked(find(self._theirs[row.symbol], name, since), "look-up")
+        found = await self._asked(find(self._there(row.symbol), name, since), "look-up")
         if found is None:
             return None
         order = self._read(found, row.symbol, f"look-up: {found.get('status')}", noted=not apart)
@@ -300,7 +300,7 @@ class CcxtVenue(AccountReads):
         midnight = self._clock.wall_ms() // DAY_MS * DAY_MS
         ours = [fill for fill in await self.trades_since(midnight) if is_ours(fill.order_id)]
         symbols = {fill.symbol for fill in ours} | {symbol for symbol, quantity in held.items() if quantity}
-        theirs = {self._theirs[symbol]: symbol for symbol in sorted(symbols)}
+        theirs = {self._there(symbol): symbol for symbol in sorted(symbols)}
         found = await self._asked(self._ways.day_prices(list(theirs)), "prices of the day") if theirs else {}
         prices = {
             symbol: (amount(found[name][0], "first price"), amount(found[name][1], "last price"))
@@ -324,7 +324,7 @@ class CcxtVenue(AccountReads):
         if number is None:
             return []
         listed = await self._asked(
-            self._ways.trades_of(self._theirs[row.symbol], number), "trades of an order"
+            self._ways.trades_of(self._there(row.symbol), number), "trades of an order"
         )
         rules = self._rules[row.symbol]
         mine = [one for one in unique(listed) if str(one.get("order")) == number]
@@ -334,7 +334,7 @@ class CcxtVenue(AccountReads):
         """A trade names the exchange's number of its order; whose it is, the order says."""
         number = str(row.get("order"))
         if number not in self._names:
-            found = await self._asked(self.clients.read.fetch_order(number, self._theirs[symbol]), "an order")
+            found = await self._asked(self.clients.read.fetch_order(number, self._there(symbol)), "an order")
             name = self._read(found, symbol, "the order of a trade").order_id
             self._names.setdefault(number, number)
             if self.capability.algo_orders and name not in self._watch.rows:
@@ -347,7 +347,7 @@ class CcxtVenue(AccountReads):
             await self._look_up(row)
             if self._became.get(row.order_id) == number:
                 return
-        stops = await self._asked(self._ways.stops(self._theirs[symbol], None), "conditional orders")
+        stops = await self._asked(self._ways.stops(self._there(symbol), None), "conditional orders")
         for stop in stops:
             if became(stop) == number and stop.get("clientOrderId"):
                 self._names[number] = self._ways.ours(stop["clientOrderId"])
