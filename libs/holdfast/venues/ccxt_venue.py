@@ -176,8 +176,10 @@ class CcxtVenue(AccountReads):
             )
         except self.clients.not_found as error:
             return Outcome(row.order_id, OutcomeKind.REJECTED, Code.NO_SUCH_ORDER, described(error))
-        except (*self._failures, VenueUnreadable) as error:
+        except self._failures as error:
             return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason=described(error))
+        except VenueUnreadable as error:
+            return Outcome(row.order_id, OutcomeKind.UNKNOWN, reason=str(error))
         self._watch.soon(row.order_id, self._clock.monotonic_ms())
         return Outcome(row.order_id, OutcomeKind.ACCEPTED)
 
