@@ -185,11 +185,15 @@ async def test_a_version_that_does_worse_than_the_policy_is_taken_back_by_itself
         for count, symbol in enumerate(symbols, 1):
             await opened(pipeline, f"i-{count}", symbol)
             await closed(pipeline, "101", count)
-        for price in ("118", "121", "121", "121", "121"):
+
+        async def taken_back():
+            """The market goes on until the learner has seen it do so behind each trade."""
             for symbol in symbols:
                 pipeline.feed = symbol
-                await pipeline.tick(price)
-        view = await wait_until(lambda: _at_version(pipeline, 2), "the version to be taken back", 30)
+                await pipeline.tick("121")
+            return await _at_version(pipeline, 2)
+
+        view = await wait_until(taken_back, "the version to be taken back", 30)
         row = view.thresholds[2]
         assert (row.restores, row.by, row.adopted, row.values) == (0, "learner", True, {})
         assert (row.evidence["trades"], float(row.evidence["below"]) >= 0.9) == ("11", True)

@@ -27,7 +27,7 @@ def test_a_bot_moves_in_and_every_open_trade_is_protected(desk: Desk, bot):
     said = desk_less(desk, "import", "freqtrade", bot / "config.json", "--out", out)
     assert load(config=out, env={}, dotenv=bot / "none").limits.max_positions == 3
     assert "2 open trades. Stop freqtrade, start Holdfast, then: holdfast adopt" in said
-    assert "stoploss_on_exchange: no stop rests at the exchange" in said
+    assert "stoploss_on_exchange: live a stop rests at the exchange where one can" in " ".join(said.split())
     database = bot / "tradesv3.dryrun.sqlite"
     assert "recorded 2" in desk.ok("adopt", database, "--yes")
     held = {row["symbol"]: row for row in desk.rows("positions")}
