@@ -101,7 +101,7 @@ class SpotStops:
             self.exchange.received.remove(ask)  # of what ours sent nothing is missing
 
     def take_locks(self):
-        """Whether there were any."""
+        """Somebody takes them back. Whether there were any."""
         locks = [
             order
             for order in self.exchange.orders.values()

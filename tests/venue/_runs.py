@@ -264,12 +264,12 @@ class History:
         world = self.world
         world.server.venue.faults.clear()
         await world.settle()
-        freed = False
+        on_spot = self.stops is not None and world.wire != FUTURES
         if self.stops is not None:
-            freed = self.stops.take_locks()
+            self.stops.take_locks()
             self.deepen()
             await self.pursue()
-        await world.pass_time(75_000 if freed else 45_000, step=1_500)  # balances are read every minute
+        await world.pass_time(75_000 if on_spot else 45_000, step=1_500)  # balances are read every minute
         await self.pursue()  # of what was still found out
         for symbol in SYMBOLS:
             await world.give(world.entry(action="cancel", symbol=symbol))
