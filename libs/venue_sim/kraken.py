@@ -257,6 +257,16 @@ class KrakenDesk:
 
     # -- the user's stream ---------------------------------------------------------------------------------------------------
 
+    def key_info(self, _: Given) -> Any:
+        """What the key may do. Times in s, as text."""
+        may = ["query-funds", "query-open-trades", "query-closed-trades", "modify-trades", "close-trades"]
+        now = str(self.exchange.clock() // 1000)
+        return {
+            "apiKeyName": "simulated", "apiKey": self.door.key, "nonce": str(self.exchange.clock()), "nonceWindow": self.door.nonce_window,
+            "permissions": [*may, "withdraw-funds"] if self.exchange.can_withdraw else may, "iban": "", "validUntil": "0", "queryFrom": "0",
+            "queryTo": "0", "createdTime": "1", "modifiedTime": "1", "ipAllowlist": [], "lastUsed": now,
+        }  # fmt: skip
+
     def new_token(self, _: Given) -> Any:
         """Good for a quarter of an hour, to subscribe with; a subscription goes on."""
         self._tokens += 1
@@ -292,6 +302,7 @@ PRIVATE: Mapping[str, Handler] = {
     "Balance": KrakenDesk.balance,
     "BalanceEx": KrakenDesk.balance_ex,
     "GetWebSocketsToken": KrakenDesk.new_token,
+    "GetApiKeyInfo": KrakenDesk.key_info,
 }
 
 

@@ -218,7 +218,9 @@ async def test_instruments_clock_and_permissions_are_read(stage):
     assert (rules.symbol, rules.quantity_step, rules.price_step) == ("BTC/USDT", spec.step, spec.tick)
     assert (rules.min_quantity, rules.min_notional) == (spec.least, spec.least_notional)
     assert await stage.adapter.server_time() == stage.clock.now
-    assert await stage.adapter.can_withdraw() is (False if stage.wire == "binance" else None)
+    assert await stage.adapter.can_withdraw() is False
+    stage.exchange.can_withdraw = True
+    assert await stage.adapter.can_withdraw() is True
     assert await stage.adapter.is_hedged() is None
 
 

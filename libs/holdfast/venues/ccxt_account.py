@@ -36,6 +36,8 @@ class AccountReads(Reads):
 
     async def can_withdraw(self) -> bool | None:
         """Whether the key may withdraw; None where the exchange does not say."""
+        if self.exchange == "kraken":
+            return await self._may_withdraw_at_kraken()
         if self.exchange not in _BINANCE:
             return None
         found = await self._asked(self.clients.read.sapiGetAccountApiRestrictions(), "permissions")
@@ -43,6 +45,14 @@ class AccountReads(Reads):
         if not isinstance(may, bool):
             raise VenueUnreadable("permissions: the exchange does not say whether the key may withdraw")
         return may
+
+    async def _may_withdraw_at_kraken(self) -> bool:
+        found = await self._asked(self.clients.read.privatePostGetApiKeyInfo(), "permissions")
+        result = found.get("result")
+        may = result.get("permissions") if isinstance(result, dict) else None
+        if not isinstance(may, list):
+            raise VenueUnreadable("permissions: the exchange does not say what the key may do")
+        return "withdraw-funds" in may
 
     async def is_hedged(self) -> bool | None:
         """The position mode; None where there is none."""
