@@ -74,8 +74,8 @@ class Accounts(Desk):
         settings = self.settings()
         self._apps = [build(settings) for build in (build_ledger, build_executor, build_scanner)]
         running = [asyncio.create_task(one.serve()) for one in self._apps]
-        apart = [build_executor(self.own(settings, account)).serve() for account in self.apart]
-        apart = [asyncio.create_task(one) for one in apart]
+        apart = [build_executor(self.own(settings, account)) for account in self.apart]
+        running += [asyncio.create_task(one.serve()) for one in apart]
         number = 0
         while not self._stop.is_set():
             number += 1
@@ -85,13 +85,10 @@ class Accounts(Desk):
             await asyncio.sleep(0.02)
             if self.lost.is_set():
                 for one in apart:
-                    one.cancel()
-        for one in self._apps:
+                    one.stop()
+        for one in (*self._apps, *apart):
             one.stop()
-        for one in apart:
-            one.cancel()
         self.codes = list(await asyncio.gather(*running))
-        await asyncio.gather(*apart, return_exceptions=True)
         for server in self.servers.values():
             await server.stop()
 
